@@ -1,0 +1,16 @@
+# Lessor from a fresh clone. Needs Python >= 3.11 with venv, and make; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test serve bench faults clean
+.DEFAULT_GOAL := setup
+
+.venv/.ready: pyproject.toml protocol/pyproject.toml client/pyproject.toml daemon/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Lessor needs Python 3.11 or newer; name one with PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -e ./protocol -e ./client -e ./daemon --group dev
+	@touch $@
+
+setup: .venv/.ready

@@ -1,0 +1,100 @@
+"""Bytes to values and back, in the two media types of the wire, within bounds.
+
+A message is untrusted until it has passed ``decode``: size, nesting and the kinds of values are
+bounded here, so that no later layer meets a surprise. What the fields mean is ``messages``' part.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgpack
+
+from .errors import Problem
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+PROBLEM_JSON = "application/problem+json"
+PROBLEM_MSGPACK = "application/problem+msgpack"
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 16
+MAX_ITEMS = 10_000
+
+
+def encode(value: object, media_type: str) -> bytes:
+    """``value``, made of dicts, lists, strings, numbers, booleans and None, as bytes."""
+    if media_type == MSGPACK:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+        return packed
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(data: bytes, media_type: str) -> object:
+    """The value in ``data``.
+
+    Raises ``Problem``: ``too_large``, ``malformed`` or ``unsupported_type``.
+    """
+    if len(data) > MAX_BYTES:
+        raise Problem("too_large", f"a message has at most {MAX_BYTES} bytes, this one {len(data)}")
+    if media_type == MSGPACK:
+        value = _unpack(data)
+    elif media_type == JSON:
+        value = _parse_json(data)
+    else:
+        raise Problem("unsupported_type", f"send {JSON} or {MSGPACK}, not {media_type!r}")
+    _check_bounds(value)
+    return value
+
+
+def _unpack(data: bytes) -> object:
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_ITEMS,
+            ext_hook=_refuse_extension,
+        )
+    except (ValueError, msgpack.UnpackException, RecursionError, TypeError, OverflowError) as error:
+        raise Problem("malformed", f"not a msgpack message: {_first_line(error)}") from None
+
+
+def _parse_json(data: bytes) -> object:
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem("malformed", f"not a JSON message: {_first_line(error)}") from None
+
+
+def _refuse_extension(code: int, _data: bytes) -> object:
+    raise ValueError(f"extension type {code} is not part of the protocol")
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _check_bounds(value: object) -> None:
+    """Bound nesting and the number of values, without recursion of our own."""
+    level: list[object] = [value]
+    count = 0
+    for _ in range(MAX_DEPTH):
+        following: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                following.extend(item.values())
+            elif isinstance(item, list):
+                following.extend(item)
+        if not following:
+            return
+        count += len(following)
+        if count > MAX_ITEMS:
+            raise Problem("malformed", f"a message holds at most {MAX_ITEMS} values")
+        level = following
+    raise Problem("malformed", f"a message nests at most {MAX_DEPTH} deep")

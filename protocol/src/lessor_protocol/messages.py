@@ -1,0 +1,442 @@
+"""The messages of the lease protocol, as they stand in ``docs/protocol.md``.
+
+Each class reads itself from a decoded message (``from_wire``, which raises ``Problem``) and
+writes itself (``to_wire``). Durations are seconds on the wire and whole milliseconds in here.
+"""
+
+from __future__ import annotations
+
+from .errors import Problem
+from .fields import MAX_TEXT, Reader, invalid
+from .lease_id import format_lease_id, parse_lease_id
+
+MAX_LABELS = 32
+MAX_LABEL_TEXT = 256
+MAX_CERTIFICATE = 512
+MAX_SEATS = 10_000
+MAX_RENEWALS = 500
+"""Leases in one renewal message."""
+
+UNLIMITED_WAIT_MS = 365 * 86_400_000
+"""What a client that would wait for ever sends."""
+
+
+class Message:
+    """Equality and ``repr`` over the slots of a subclass."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable by nature, never a key
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({shown})"
+
+
+class Machine(Message):
+    """Where a process runs. ``ephemeral`` machines un-register with their last lease."""
+
+    __slots__ = ("ephemeral", "id", "name")
+
+    def __init__(self, id: str, name: str = "", *, ephemeral: bool = False) -> None:
+        self.id = id
+        self.name = name
+        self.ephemeral = ephemeral
+
+    @classmethod
+    def from_wire(cls, fields: Reader) -> Machine:
+        return cls(
+            fields.text("id"),
+            fields.text("name", default="", empty=True),
+            ephemeral=fields.flag("ephemeral", default=False),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {"id": self.id, "name": self.name, "ephemeral": self.ephemeral}
+
+
+class Process(Message):
+    """The process that holds, or will hold, a seat."""
+
+    __slots__ = ("command", "pid", "user")
+
+    def __init__(self, pid: int, command: str, user: str = "") -> None:
+        self.pid = pid
+        self.command = command
+        self.user = user
+
+    @classmethod
+    def from_wire(cls, fields: Reader) -> Process:
+        return cls(
+            fields.integer("pid", most=2**31 - 1),
+            fields.text("command", longest=MAX_TEXT),
+            fields.text("user", default="", empty=True),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {"pid": self.pid, "command": self.command, "user": self.user}
+
+
+class AcquireRequest(Message):
+    """``POST /v1/leases``. Sent again unchanged it gets the same answer."""
+
+    __slots__ = (
+        "certificate",
+        "labels",
+        "lease_id",
+        "license",
+        "machine",
+        "process",
+        "seats",
+        "wait_ms",
+    )
+
+    def __init__(
+        self,
+        lease_id: bytes,
+        license: str,
+        machine: Machine,
+        process: Process,
+        *,
+        labels: dict[str, str] | None = None,
+        wait_ms: int = 0,
+        seats: int = 1,
+        certificate: str = "",
+    ) -> None:
+        self.lease_id = lease_id
+        self.license = license
+        self.machine = machine
+        self.process = process
+        self.labels = labels or {}
+        self.wait_ms = wait_ms
+        self.seats = seats
+        self.certificate = certificate
+
+    @classmethod
+    def from_wire(cls, value: object) -> AcquireRequest:
+        fields = Reader(value)
+        return cls(
+            read_lease_id(fields.text("id"), "id"),
+            fields.text("license"),
+            Machine.from_wire(fields.nested("machine")),
+            Process.from_wire(fields.nested("process")),
+            labels=fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
+            wait_ms=fields.seconds_as_ms("wait", default=0),
+            seats=fields.integer("seats", default=1, least=1, most=MAX_SEATS),
+            certificate=fields.text("certificate", default="", longest=MAX_CERTIFICATE, empty=True),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        body = self.content()
+        body["id"] = format_lease_id(self.lease_id)
+        if self.wait_ms:
+            body["wait"] = self.wait_ms / 1000
+        if self.certificate:
+            body["certificate"] = self.certificate
+        return body
+
+    def content(self) -> dict[str, object]:
+        """What must stay the same when the request is repeated under the same id."""
+        body: dict[str, object] = {
+            "license": self.license,
+            "machine": self.machine.to_wire(),
+            "process": self.process.to_wire(),
+        }
+        if self.labels:
+            body["labels"] = self.labels
+        if self.seats != 1:
+            body["seats"] = self.seats
+        return body
+
+
+class Lease(Message):
+    """A granted lease. ``granted_at`` is RFC 3339 text for people; it decides nothing."""
+
+    __slots__ = (
+        "certificate",
+        "granted_at",
+        "labels",
+        "lease_id",
+        "license",
+        "machine",
+        "process",
+        "renew_after_ms",
+        "token",
+        "ttl_ms",
+    )
+
+    def __init__(
+        self,
+        *,
+        lease_id: bytes,
+        license: str,
+        token: int,
+        ttl_ms: int,
+        renew_after_ms: int,
+        granted_at: str,
+        certificate: str,
+        machine: Machine,
+        process: Process,
+        labels: dict[str, str],
+    ) -> None:
+        self.lease_id = lease_id
+        self.license = license
+        self.token = token
+        self.ttl_ms = ttl_ms
+        self.renew_after_ms = renew_after_ms
+        self.granted_at = granted_at
+        self.certificate = certificate
+        self.machine = machine
+        self.process = process
+        self.labels = labels
+
+    @classmethod
+    def from_wire(cls, value: object, path: str = "lease") -> Lease:
+        fields = Reader(value, path)
+        ttl_ms, renew_after_ms = _read_pace(fields)
+        return cls(
+            lease_id=read_lease_id(fields.text("id"), f"{path}.id"),
+            license=fields.text("license"),
+            token=fields.integer("token"),
+            ttl_ms=ttl_ms,
+            renew_after_ms=renew_after_ms,
+            granted_at=fields.text("granted_at", default="", empty=True),
+            certificate=fields.text("certificate", default="", longest=MAX_CERTIFICATE, empty=True),
+            machine=Machine.from_wire(fields.nested("machine")),
+            process=Process.from_wire(fields.nested("process")),
+            labels=fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {
+            "id": format_lease_id(self.lease_id),
+            "license": self.license,
+            "token": self.token,
+            "ttl": self.ttl_ms / 1000,
+            "renew_after": self.renew_after_ms / 1000,
+            "granted_at": self.granted_at,
+            "certificate": self.certificate,
+            "machine": self.machine.to_wire(),
+            "process": self.process.to_wire(),
+            "labels": self.labels,
+        }
+
+
+class Holder(Message):
+    """Who holds a seat, as those who wait may see it. ``since`` is RFC 3339 text."""
+
+    __slots__ = ("command", "labels", "machine", "since", "user")
+
+    def __init__(
+        self, user: str, machine: str, command: str, labels: dict[str, str], since: str
+    ) -> None:
+        self.user = user
+        self.machine = machine
+        self.command = command
+        self.labels = labels
+        self.since = since
+
+    @classmethod
+    def from_wire(cls, value: object, path: str) -> Holder:
+        fields = Reader(value, path)
+        return cls(
+            fields.text("user", default="", empty=True),
+            fields.text("machine", default="", empty=True),
+            fields.text("command", default="", longest=MAX_TEXT, empty=True),
+            fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
+            fields.text("since", default="", empty=True),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {
+            "user": self.user,
+            "machine": self.machine,
+            "command": self.command,
+            "labels": self.labels,
+            "since": self.since,
+        }
+
+
+class Queued(Message):
+    """The answer 202: a place in the line, claimed by repeating the same acquire."""
+
+    __slots__ = ("blocked_by", "holders", "position", "retry_after_ms", "ticket")
+
+    def __init__(
+        self,
+        ticket: int,
+        position: int,
+        blocked_by: str,
+        holders: list[Holder],
+        retry_after_ms: int,
+    ) -> None:
+        self.ticket = ticket
+        self.position = position
+        self.blocked_by = blocked_by
+        self.holders = holders
+        self.retry_after_ms = retry_after_ms
+
+    @classmethod
+    def from_wire(cls, value: object) -> Queued:
+        fields = Reader(value)
+        return cls(
+            fields.integer("ticket"),
+            fields.integer("position"),
+            fields.text("blocked_by"),
+            read_holders(fields),
+            fields.seconds_as_ms("retry_after"),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {
+            "ticket": self.ticket,
+            "position": self.position,
+            "blocked_by": self.blocked_by,
+            "holders": [holder.to_wire() for holder in self.holders],
+            "retry_after": self.retry_after_ms / 1000,
+        }
+
+
+class Renewal(Message):
+    """One lease to renew. The certificate proves it to a store that lost its memory."""
+
+    __slots__ = ("certificate", "lease_id")
+
+    def __init__(self, lease_id: bytes, certificate: str = "") -> None:
+        self.lease_id = lease_id
+        self.certificate = certificate
+
+    @classmethod
+    def from_wire(cls, value: object, path: str) -> Renewal:
+        if isinstance(value, str):
+            return cls(read_lease_id(value, path))
+        fields = Reader(value, path)
+        return cls(
+            read_lease_id(fields.text("id"), f"{path}.id"),
+            fields.text("certificate", default="", longest=MAX_CERTIFICATE, empty=True),
+        )
+
+    def to_wire(self) -> object:
+        text = format_lease_id(self.lease_id)
+        return {"id": text, "certificate": self.certificate} if self.certificate else text
+
+
+class RenewRequest(Message):
+    """``POST /v1/leases/renew``."""
+
+    __slots__ = ("renewals",)
+
+    def __init__(self, renewals: list[Renewal]) -> None:
+        self.renewals = renewals
+
+    @classmethod
+    def from_wire(cls, value: object) -> RenewRequest:
+        items = Reader(value).array("leases", most=MAX_RENEWALS)
+        return cls([Renewal.from_wire(item, path) for path, item in items])
+
+    def to_wire(self) -> dict[str, object]:
+        return {"leases": [renewal.to_wire() for renewal in self.renewals]}
+
+
+class Lost(Message):
+    """A lease that a renewal could not keep, and why."""
+
+    __slots__ = ("code", "lease_id", "reason")
+
+    def __init__(self, lease_id: bytes, code: str, reason: str) -> None:
+        self.lease_id = lease_id
+        self.code = code
+        self.reason = reason
+
+    @classmethod
+    def from_wire(cls, value: object, path: str) -> Lost:
+        fields = Reader(value, path)
+        return cls(
+            read_lease_id(fields.text("id"), f"{path}.id"),
+            fields.text("code"),
+            fields.text("reason", default="", longest=MAX_TEXT, empty=True),
+        )
+
+    def to_wire(self) -> dict[str, object]:
+        return {"id": format_lease_id(self.lease_id), "code": self.code, "reason": self.reason}
+
+
+class RenewAnswer(Message):
+    """``ttl_ms`` and ``renew_after_ms`` are the smallest of the renewed leases, 0 if none was."""
+
+    __slots__ = ("lost", "notices", "renew_after_ms", "renewed", "ttl_ms")
+
+    def __init__(
+        self,
+        renewed: list[bytes],
+        lost: list[Lost],
+        ttl_ms: int,
+        renew_after_ms: int,
+        notices: list[object] | None = None,
+    ) -> None:
+        self.renewed = renewed
+        self.lost = lost
+        self.ttl_ms = ttl_ms
+        self.renew_after_ms = renew_after_ms
+        self.notices = notices or []
+
+    @classmethod
+    def from_wire(cls, value: object) -> RenewAnswer:
+        fields = Reader(value)
+        renewed = []
+        for path, item in fields.array("renewed", most=MAX_RENEWALS):
+            if not isinstance(item, str):
+                raise invalid(path, "must be a string")
+            renewed.append(read_lease_id(item, path))
+        lost = [
+            Lost.from_wire(item, path) for path, item in fields.array("lost", most=MAX_RENEWALS)
+        ]
+        notices = [item for _, item in fields.array("notices", most=MAX_RENEWALS)]
+        ttl_ms, renew_after_ms = _read_pace(fields) if renewed else (0, 0)
+        return cls(renewed, lost, ttl_ms, renew_after_ms, notices)
+
+    def to_wire(self) -> dict[str, object]:
+        return {
+            "renewed": [format_lease_id(lease_id) for lease_id in self.renewed],
+            "lost": [lost.to_wire() for lost in self.lost],
+            "notices": self.notices,
+            "ttl": self.ttl_ms / 1000,
+            "renew_after": self.renew_after_ms / 1000,
+        }
+
+
+def read_lease_id(text: str, path: str) -> bytes:
+    """The id's 16 bytes, or the problem ``invalid`` at ``path``."""
+    try:
+        return parse_lease_id(text)
+    except ValueError:
+        raise invalid(path, "must be a UUID") from None
+
+
+def read_holders(fields: Reader) -> list[Holder]:
+    """The ``holders`` of a 202 or a 409; none when absent."""
+    if not fields.has("holders"):
+        return []
+    return [Holder.from_wire(item, path) for path, item in fields.array("holders", most=1_000)]
+
+
+def holders_of(problem: Problem) -> list[Holder]:
+    """Who holds the seats, as a refused acquire tells; none when it does not tell."""
+    try:
+        return read_holders(Reader(problem.data))
+    except Problem:
+        return []
+
+
+def _read_pace(fields: Reader) -> tuple[int, int]:
+    """``ttl`` and ``renew_after`` in ms. A server that dictates nonsense is refused here."""
+    ttl_ms = fields.seconds_as_ms("ttl", most=600)
+    renew_after_ms = fields.seconds_as_ms("renew_after", most=600)
+    if ttl_ms <= 0 or not 0 < renew_after_ms < ttl_ms:
+        raise invalid("renew_after", "must lie between 0 and ttl")
+    return ttl_ms, renew_after_ms
