@@ -1,0 +1,71 @@
+"""``lessor COMMAND``: finds the command and loads nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+from . import __version__, exits
+from .arguments import say
+from .errors import LessorError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "run a command while it holds a seat",
+    "acquire": "take a seat and keep it until it is released or a process ends",
+    "release": "give a seat back",
+    "status": "licenses, seats and who holds them",
+    "serve": "the server (comes with lessor-daemon)",
+    "version": "versions of the client and, if it answers, the server's protocol",
+}
+
+USAGE = "usage: lessor COMMAND [options]\n\ncommands:\n" + "".join(
+    f"  {name:<9} {text}\n" for name, text in COMMANDS.items()
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, see ``exits``."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except LessorError as error:
+        say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return exits.BY_SIGNAL + 2
+    except BrokenPipeError:
+        # The reader of stdout went away (lessor status | head): nothing is wrong with us.
+        sys.stdout = None
+        return exits.BY_SIGNAL + 13
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(USAGE)
+        return exits.OK
+    if name in ("-V", "--version"):
+        sys.stdout.write(f"lessor {__version__}\n")
+        return exits.OK
+    if name == "serve":
+        return _serve(arguments[1:])
+    if name not in COMMANDS:
+        complaint = f"{name!r} is not a command" if name else "say which command"
+        raise UsageError(f"{complaint}; lessor --help lists them")
+    module = __import__(f"lessor.commands.{name}", fromlist=["main"])
+    code: int = module.main(arguments[1:])
+    return code
+
+
+def _serve(arguments: list[str]) -> int:
+    try:
+        module = __import__("lessor_daemon.cli", fromlist=["main"])
+    except ModuleNotFoundError as error:
+        if error.name not in ("lessor_daemon", "lessor_daemon.cli"):
+            raise
+        raise UsageError("the server is not installed here: pip install lessor-daemon") from None
+    code: int = module.main(arguments)
+    return code

@@ -1,0 +1,23 @@
+"""Text that came from outside, made fit for a terminal and for the server's limits."""
+
+from __future__ import annotations
+
+from lessor_protocol.fields import MAX_NAME, is_plain_text
+
+
+def clean(text: str, longest: int = MAX_NAME) -> str:
+    """``text`` on one line, without control characters, of at most ``longest`` characters.
+
+    Control characters and halves of surrogate pairs become ``?``, white space becomes a space.
+    """
+    if not is_plain_text(text):
+        text = "".join(_shown(char) for char in text[: longest + 1])
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
+    return text
+
+
+def _shown(char: str) -> str:
+    if is_plain_text(char):
+        return char
+    return " " if char.isspace() else "?"
