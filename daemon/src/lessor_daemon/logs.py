@@ -1,0 +1,126 @@
+"""Logs: one structured line per event, for people or as JSON, and never a secret in one.
+
+Everything goes to stderr through here: our own events, the libraries' stdlib logging, warnings,
+and exceptions that nobody caught. Ids of the call at hand (request, org, license, lease) are bound
+as context variables where they become known and stand on every line after that.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from lessor_protocol.credentials import redact
+from structlog.contextvars import merge_contextvars
+from structlog.stdlib import ProcessorFormatter
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import TextIO
+
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+_URL_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]*@")
+
+
+def configure(log_format: str, stream: TextIO | None = None, *, debug: bool = False) -> None:
+    """Send all that the process logs to ``stream`` (stderr) as ``console`` or ``json`` lines."""
+    out = stream or sys.stderr
+    shared: list[Processor] = [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # tests configure more than once
+    )
+    renderers: list[Processor] = [ProcessorFormatter.remove_processors_meta]
+    if log_format == "json":
+        renderers += [
+            structlog.processors.dict_tracebacks,
+            redact_secrets,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+    else:
+        renderers += [
+            structlog.processors.format_exc_info,
+            redact_secrets,
+            structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24),
+        ]
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(ProcessorFormatter(foreign_pre_chain=shared, processors=renderers))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    # One line per request at info would drown what changed; our own events say that.
+    logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines carry ``name``."""
+    logger: FilteringBoundLogger = structlog.get_logger(name)
+    return logger
+
+
+def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take API keys and the passwords of URLs out of every value, however deep it stands."""
+    return {name: _clean(value) for name, value in event.items()}
+
+
+def log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+    """Asyncio's handler for what nobody awaited."""
+    error = context.get("exception")
+    get_logger("asyncio").error(
+        "unhandled_exception",
+        detail=str(context.get("message", "")),
+        exc_info=error if isinstance(error, BaseException) else None,
+    )
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(r"\1:***@", redact(value))
+    if isinstance(value, (int, float, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {str(name): _clean(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_clean(item) for item in value]
+    return _clean(str(value))
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    get_logger("lessor").critical("uncaught_exception", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(hook: threading.ExceptHookArgs) -> None:
+    error = hook.exc_value
+    get_logger("lessor").critical("uncaught_exception", exc_info=error, thread=str(hook.thread))
+
+
+def bind(**values: object) -> None:
+    """Put ids on every further line of the call at hand."""
+    structlog.contextvars.bind_contextvars(**values)
