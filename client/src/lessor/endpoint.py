@@ -159,8 +159,10 @@ def _split_address(address: str, default_port: int, shown: str) -> tuple[str, in
     else:
         host, mark, port = address.partition(":")
         well_formed = all(char.isalnum() or char in "-._" for char in host)
-    if not host or not well_formed:
+    if not host or not well_formed or host.startswith(".") or len(host) > 253:
         raise ValueError(f"{shown!r} names no host")
+    if not host.isascii():
+        raise ValueError(f"{shown!r}: write the host name in its ASCII form (xn--…)")
     if not mark:
         return host.lower(), default_port
     if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:

@@ -1,0 +1,197 @@
+"""The server as the client sees it: one method per call of the protocol.
+
+Every method takes a time-out for the whole call, and raises ``lessor_protocol.errors.Problem``
+when the server refused, ``NoAnswer`` when no answer came that could be understood.
+"""
+
+from __future__ import annotations
+
+from lessor_protocol import PROTOCOL_VERSION, codec
+from lessor_protocol.errors import Problem
+from lessor_protocol.fields import Reader
+from lessor_protocol.lease_id import format_lease_id
+from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
+
+from . import __version__
+from .clock import now_ms
+from .errors import NoAnswer
+from .transport import Link, poll_wait, refused_by_proxy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from lessor_protocol.messages import AcquireRequest, Renewal
+
+    from .config import ClientConfig
+    from .connection import Wait
+    from .http1 import Response
+
+    T = TypeVar("T")
+
+_MEDIA_TYPES = {
+    codec.MSGPACK: codec.MSGPACK,
+    codec.PROBLEM_MSGPACK: codec.MSGPACK,
+    codec.JSON: codec.JSON,
+    codec.PROBLEM_JSON: codec.JSON,
+}
+
+_ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal"})
+"""Trouble of one daemon: where several URLs are known, the next one may be well."""
+
+
+class Server:
+    """The servers of one configuration, tried in turn; the one that answered is kept."""
+
+    def __init__(self, config: ClientConfig, wait: Wait = poll_wait) -> None:
+        self._urls = config.urls
+        self._links = [Link(url, config.ca_file, config.environ, wait) for url in config.urls]
+        self._current = 0
+        self._headers = [
+            ("Authorization", f"Bearer {config.api_key}"),
+            ("Accept", codec.MSGPACK),
+            ("Lessor-Protocol", str(PROTOCOL_VERSION)),
+            ("User-Agent", f"lessor/{__version__}"),
+        ]
+
+    @property
+    def url(self) -> str:
+        """The URL in use: of the server that answered last, or is asked next."""
+        return self._urls[self._current]
+
+    def acquire(self, request: AcquireRequest, timeout_ms: int) -> Lease | Queued:
+        """Ask for a seat; the same request again gets the same answer."""
+        status, answer = self._call("POST", "/v1/leases", timeout_ms, request.to_wire())
+        if status == 202:
+            return _understood(Queued.from_wire, answer)
+        return _understood(lambda value: Lease.from_wire(_member(value, "lease")), answer)
+
+    def renew(self, renewals: list[Renewal], timeout_ms: int) -> RenewAnswer:
+        """Keep leases."""
+        message = RenewRequest(renewals).to_wire()
+        _, answer = self._call("POST", "/v1/leases/renew", timeout_ms, message)
+        return _understood(RenewAnswer.from_wire, answer)
+
+    def release(self, lease_id: bytes, timeout_ms: int) -> None:
+        """Give a seat, or a place in the queue, back. May be repeated."""
+        self._call("DELETE", f"/v1/leases/{format_lease_id(lease_id)}", timeout_ms)
+
+    def whoami(self, timeout_ms: int) -> dict[str, object]:
+        """What the key is: ``organization``, ``key``, ``default_license`` (or null)."""
+        return _understood(_object, self._call("GET", "/v1/whoami", timeout_ms)[1])
+
+    def licenses(self, organization: str, timeout_ms: int) -> list[dict[str, object]]:
+        """The licenses of the key's organization and how much of each is in use."""
+        return self._items(f"/v1/orgs/{_quote(organization)}/licenses", timeout_ms)
+
+    def leases(self, timeout_ms: int) -> list[dict[str, object]]:
+        """The leases that the key may see, of all pages."""
+        return self._items("/v1/leases", timeout_ms)
+
+    def close(self) -> None:
+        """Close all connections. The server can be used again."""
+        for link in self._links:
+            link.close()
+
+    def _items(self, path: str, timeout_ms: int) -> list[dict[str, object]]:
+        until_ms = now_ms() + timeout_ms
+        items: list[dict[str, object]] = []
+        query = ""
+        while True:
+            page = _understood(_object, self._call("GET", path + query, until_ms - now_ms())[1])
+            items.extend(_understood(_objects, page.get("items")))
+            cursor = page.get("next")
+            if not isinstance(cursor, str) or not cursor:
+                return items
+            query = f"?cursor={_quote(cursor)}"
+
+    def _call(
+        self, method: str, path: str, timeout_ms: int, message: object = None
+    ) -> tuple[int, object]:
+        """Ask the current server, and where it is in trouble the others, within the time."""
+        until_ms = now_ms() + timeout_ms
+        headers, body = self._headers, b""
+        if message is not None:
+            headers = [*headers, ("Content-Type", codec.MSGPACK)]
+            body = codec.encode(message, codec.MSGPACK)
+        troubles: list[str] = []
+        refusal: Problem | None = None
+        for _ in self._links:
+            link = self._links[self._current]
+            try:
+                return _read_answer(link, link.request(method, path, headers, body, until_ms))
+            except NoAnswer as error:
+                troubles.append(str(error))
+            except Problem as problem:
+                if problem.code not in _ASK_ANOTHER:
+                    raise
+                refusal = problem
+            self._current = (self._current + 1) % len(self._links)
+            if now_ms() >= until_ms:
+                break
+        raise refusal if refusal is not None else NoAnswer("; ".join(troubles))
+
+
+def _read_answer(link: Link, response: Response) -> tuple[int, object]:
+    status = response.status
+    if status == 204:
+        return status, None
+    media_type = _MEDIA_TYPES.get(response.media_type)
+    value: object = None
+    if media_type is not None:
+        try:
+            value = codec.decode(response.body, media_type)
+        except Problem as problem:
+            raise NoAnswer(f"{link.name} sent nonsense: {problem.detail}") from None
+    if 200 <= status < 300 and media_type is not None:
+        return status, value
+    if status >= 400 and isinstance(value, dict) and isinstance(value.get("code"), str):
+        raise Problem.from_wire(value, status)
+    raise NoAnswer(_explain_stranger(link, response))
+
+
+def _explain_stranger(link: Link, response: Response) -> str:
+    """Why an answer is not Lessor's own: a proxy, a balancer or another service gave it."""
+    status = response.status
+    if link.proxy_name and status in (403, 407):
+        return refused_by_proxy(link.proxy_name, status, link.name)
+    if 300 <= status < 400:
+        return f"{link.name} redirects ({status}) elsewhere: put the final address into LESSOR_URL"
+    return (
+        f"{link.name} answered {status}, but not as a Lessor server does: "
+        "does the URL point at another service, or is a proxy in between?"
+    )
+
+
+def _understood(read: Callable[[object], T], answer: object) -> T:
+    try:
+        return read(answer)
+    except Problem as problem:
+        raise NoAnswer(f"the server's answer cannot be understood: {problem.detail}") from None
+
+
+def _member(value: object, name: str) -> object:
+    return _object(value).get(name)
+
+
+def _object(value: object) -> dict[str, object]:
+    Reader(value, "the answer")
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, object]]:
+    items = Reader({"items": value}).array("items", most=codec.MAX_ITEMS)
+    return [_object(item) for _, item in items]
+
+
+def _quote(text: str) -> str:
+    """Percent-encode everything but letters, digits and ``-._~``."""
+    return "".join(
+        char if char.isascii() and (char.isalnum() or char in "-._~") else _percent(char)
+        for char in text
+    )
+
+
+def _percent(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode())
