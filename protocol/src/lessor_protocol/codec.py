@@ -6,8 +6,6 @@ bounded here, so that no later layer meets a surprise. What the fields mean is `
 
 from __future__ import annotations
 
-import json
-
 import msgpack
 
 from .errors import Problem
@@ -27,6 +25,8 @@ def encode(value: object, media_type: str) -> bytes:
     if media_type == MSGPACK:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
+    import json  # noqa: PLC0415 - clients speak msgpack and need not pay for it
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -62,6 +62,8 @@ def _unpack(data: bytes) -> object:
 
 
 def _parse_json(data: bytes) -> object:
+    import json  # noqa: PLC0415 - see encode
+
     try:
         return json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
