@@ -1,0 +1,1 @@
+"""Organizations, members, licenses and API keys. Knows neither HTTP nor Redis."""

@@ -1,0 +1,72 @@
+"""What the scripts' outcomes mean to the caller: places in the line, refusals, lost leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lessor_protocol.errors import Problem
+from lessor_protocol.messages import Lost, Queued
+
+if TYPE_CHECKING:
+    from lessor_protocol.messages import Holder
+
+    from lessor_daemon.store.scripts import InLine, NotGranted
+
+ASK_AGAIN_MS = 250
+ASK_AGAIN_STEP_MS = 50
+LONGEST_ASK_AGAIN_MS = 1_000
+"""Shorter than an offered seat stays reserved (``OFFER_MS`` in ``store/lua/lib/line.lua``)."""
+
+
+def queued(place: InLine, holders: list[Holder]) -> Queued:
+    """A place in the line. Those in front ask more often."""
+    pause_ms = ASK_AGAIN_MS + ASK_AGAIN_STEP_MS * (place.position - 1)
+    return Queued(
+        ticket=place.ticket,
+        position=place.position,
+        blocked_by=place.blocked_by,
+        holders=holders,
+        retry_after_ms=min(pause_ms, LONGEST_ASK_AGAIN_MS),
+    )
+
+
+def full(license: str, blocked_by: str, holders: list[Holder]) -> Problem:
+    """Nothing is free, and the caller would not wait."""
+    data: dict[str, object] = {"holders": [holder.to_wire() for holder in holders]}
+    if blocked_by == "machines":
+        data["hint"] = "run on a machine that is registered, or have an admin remove one"
+        text = f"all registered machines of license {license!r} are taken"
+        return Problem("machines_exhausted", text, data=data)
+    data["hint"] = "wait for a seat, or ask one of the holders to finish"
+    return Problem("seats_exhausted", f"all seats of license {license!r} are taken", data=data)
+
+
+def refusal(license: str, refused: NotGranted) -> Problem:
+    """Any other reason why there is no lease."""
+    if refused.status == "ended":
+        return Problem(
+            "lease_ended",
+            f"this lease has ended ({refused.why}); acquire a new one under a new id",
+            data={"reason": refused.why},
+        )
+    if refused.status == "recovering":
+        text = "the store lost its memory; nothing is granted until old leases have lapsed"
+        return Problem("recovering", text, retry_after=1)
+    texts = {
+        "conflict": "this id belongs to another acquire",
+        "unknown_license": f"there is no license {license!r}",
+        "license_expired": f"the license {license!r} has expired",
+        "not_registered_user": f"the license {license!r} is for registered users",
+    }
+    return Problem(refused.status, texts[refused.status])
+
+
+def why_lost(lease_id: bytes, why: str) -> Lost:
+    """A lease that a renewal found gone."""
+    reasons = {
+        "lapsed": "it was not renewed in time",
+        "released": "it was released",
+        "unknown": "no such lease",
+    }
+    code = "not_found" if why == "unknown" else "lease_ended"
+    return Lost(lease_id, code, reasons[why])

@@ -1,0 +1,139 @@
+"""All lease clocks of a daemon: each script call goes through one, and none may stand still."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.store import directory, scripts
+from lessor_daemon.store.errors import StoreUnavailable, store_problems
+
+from .clock import LeaseClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from lessor_daemon.metrics import Metrics
+    from lessor_daemon.store.scripts import Context, Ended, Reading
+    from lessor_daemon.store.store import Store
+
+    from .settings import LeasingSettings
+
+    Answer = TypeVar("Answer", bound=tuple[Reading, *tuple[Any, ...]])
+
+LOOK_EVERY_SECONDS = 0.1
+FIND_EVERY_SECONDS = 10.0
+CALLS_AT_ONCE = 16
+
+_log = structlog.get_logger(__name__)
+
+
+class LeaseClocks:
+    """The clocks by organization, with the tasks that tick them and reap what has lapsed."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: LeasingSettings,
+        metrics: Metrics,
+        *,
+        boottime_ms: Callable[[], int],
+        on_ended: Callable[[str, list[Ended]], None],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._boottime_ms = boottime_ms
+        self._on_ended = on_ended
+        self._clocks: dict[str, LeaseClock] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen in any organization."""
+        return max((clock.epoch for clock in self._clocks.values()), default=0)
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether some organization grants nothing yet."""
+        now_ms = self._boottime_ms()
+        return any(clock.is_recovering(now_ms) for clock in self._clocks.values())
+
+    def epoch_of(self, org: str) -> int:
+        """The highest epoch seen in one organization."""
+        return self._clock(org).epoch
+
+    async def run(self, org: str, script: Callable[[Context], Awaitable[Answer]]) -> Answer:
+        """Call a script with the organization's clock, and learn from its reply.
+
+        Raises ``Problem`` ``store_unavailable``, also for a reply of an older epoch: it comes from
+        a store that was left behind, and nothing in it may be passed on.
+        """
+        clock = self._clock(org)
+        with store_problems():
+            answer = await script(clock.context(self._boottime_ms()))
+            clock.learn(answer[0], self._boottime_ms())
+        self._metrics.epoch.set(self.epoch)
+        self._metrics.recovering.set(self.is_recovering)
+        return answer
+
+    async def keep_running(self) -> None:
+        """Tick and reap for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._find_organizations(), name="find organizations")
+            group.create_task(self._look_after(), name="tick and reap")
+
+    async def _find_organizations(self) -> None:
+        """Also those that only another daemon serves: should it die, their clocks go on here."""
+        while True:
+            try:
+                for org in await directory.organizations(self._store):
+                    self._clock(org)
+            except StoreUnavailable as error:
+                _log.debug("organizations_unknown", error=str(error))
+            await asyncio.sleep(FIND_EVERY_SECONDS)
+
+    async def _look_after(self) -> None:
+        gate = asyncio.Semaphore(CALLS_AT_ONCE)
+        while True:
+            now_ms = self._boottime_ms()
+            async with asyncio.TaskGroup() as group:
+                for org, clock in self._clocks.items():
+                    if clock.has_lapsed(now_ms):
+                        group.create_task(self._reap(org, gate))
+                    elif clock.needs_tick(now_ms):
+                        group.create_task(self._tick(org, gate))
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def _tick(self, org: str, gate: asyncio.Semaphore) -> None:
+        async def tick(context: Context) -> tuple[Reading]:
+            return (await scripts.tick(self._store, org, context),)
+
+        async with gate:
+            try:
+                await self.run(org, tick)
+            except Problem as problem:
+                _log.debug("tick_failed", org=org, error=problem.detail)
+
+    async def _reap(self, org: str, gate: asyncio.Semaphore) -> None:
+        """One call: what is left is reaped at the next look, so a mass lapse stays paced."""
+        async with gate:
+            try:
+                _, ended = await self.run(org, lambda c: scripts.reap(self._store, org, c))
+            except Problem as problem:
+                _log.debug("reap_failed", org=org, error=problem.detail)
+                return
+        self._on_ended(org, ended)
+
+    def _clock(self, org: str) -> LeaseClock:
+        clock = self._clocks.get(org)
+        if clock is None:
+            clock = self._clocks[org] = LeaseClock(
+                epoch_floor=self._settings.epoch_floor,
+                recovery_ms=self._settings.recovery_ms,
+                trust=self._settings.trust,
+            )
+        return clock

@@ -1,0 +1,103 @@
+"""What is kept about the holders of leases, for people to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgpack
+from lessor_protocol import timing
+from lessor_protocol.messages import Holder, Lease, Machine, Process
+
+from lessor_daemon.store import leases
+from lessor_daemon.store.errors import store_problems
+from lessor_daemon.times import wall_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lessor_protocol.messages import AcquireRequest
+
+    from lessor_daemon.store.leases import LeaseRecord
+    from lessor_daemon.store.store import Store
+
+
+HOLDERS_SHOWN = 50
+HOLDERS_KEPT_MS = 1_000
+"""Those who wait ask often; who holds the seats is read at most once a second per license."""
+MOST_LICENSES_KEPT = 1_000
+
+
+class Holders:
+    """Who holds the seats of each license, as read a moment ago."""
+
+    def __init__(self, store: Store, boottime_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._boottime_ms = boottime_ms
+        self._kept: dict[tuple[str, str], tuple[int, list[Holder]]] = {}
+
+    async def of(self, org: str, license: str) -> list[Holder]:
+        """Up to ``HOLDERS_SHOWN``, the oldest first. Raises ``Problem`` ``store_unavailable``."""
+        now_ms = self._boottime_ms()
+        read_ms, found = self._kept.get((org, license), (-HOLDERS_KEPT_MS, []))
+        if now_ms - read_ms >= HOLDERS_KEPT_MS:
+            with store_problems():
+                records = await leases.holders(self._store, org, license, HOLDERS_SHOWN)
+            found = [to_holder(record) for record in records if not record.offered]
+            if len(self._kept) >= MOST_LICENSES_KEPT:
+                self._kept.clear()
+            self._kept[org, license] = (now_ms, found)
+        return found
+
+
+def pack_holder(request: AcquireRequest) -> bytes:
+    """The parts of an acquire that the scripts do not look into."""
+    machine, process = request.machine, request.process
+    packed: bytes = msgpack.packb(
+        (
+            machine.name,
+            machine.ephemeral,
+            process.pid,
+            process.command,
+            process.user,
+            request.labels,
+        )
+    )
+    return packed
+
+
+def to_lease(record: LeaseRecord, *, certificate: str = "") -> Lease:
+    """A stored lease as the wire shows it."""
+    machine, process, labels = _unpack(record)
+    return Lease(
+        lease_id=record.lease_id,
+        license=record.license,
+        token=record.token,
+        ttl_ms=record.ttl_ms,
+        renew_after_ms=timing.renew_after_ms(record.ttl_ms),
+        granted_at=wall_text(record.granted_at_wall_ms),
+        certificate=certificate,
+        machine=machine,
+        process=process,
+        labels=labels,
+    )
+
+
+def to_holder(record: LeaseRecord) -> Holder:
+    """A stored lease as those who wait see it."""
+    machine, process, labels = _unpack(record)
+    return Holder(
+        user=process.user or record.owner.partition(":")[2],
+        machine=machine.name or machine.id,
+        command=process.command,
+        labels=labels,
+        since=wall_text(record.granted_at_wall_ms),
+    )
+
+
+def _unpack(record: LeaseRecord) -> tuple[Machine, Process, dict[str, str]]:
+    name, ephemeral, pid, command, user, labels = msgpack.unpackb(record.holder)
+    return (
+        Machine(record.machine, name, ephemeral=ephemeral),
+        Process(pid, command, user),
+        labels,
+    )

@@ -1,0 +1,368 @@
+"""Leasing: what a call to acquire, renew or release a lease does.
+
+The decision itself is one atomic script (``store/lua/acquire.lua``); here stand the rules around
+it: who may ask, what the answer means, what is counted and logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgpack
+import structlog
+from lessor_protocol import timing
+from lessor_protocol.errors import Problem
+from lessor_protocol.fields import invalid
+from lessor_protocol.lease_id import format_lease_id
+from lessor_protocol.messages import Lease, Queued, RenewAnswer
+
+from lessor_daemon.directory.callers import ADMIN, READ, RUN
+from lessor_daemon.store import directory, leases, scripts
+from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.scripts import InLine, NotGranted
+from lessor_daemon.times import wall_text
+
+from . import certificate
+from .answers import full, queued, refusal, why_lost
+from .clocks import LeaseClocks
+from .holders import Holders, pack_holder, to_lease
+from .renewals import Renewals
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from lessor_protocol.messages import AcquireRequest, Lost, RenewRequest
+
+    from lessor_daemon.directory.callers import Caller
+    from lessor_daemon.metrics import Metrics
+    from lessor_daemon.store.scripts import Ended, SeatGranted
+    from lessor_daemon.store.store import Store
+
+    from .renewals import Result
+    from .settings import LeasingSettings
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A lease. ``is_new`` is False when the same acquire was answered before."""
+
+    lease: Lease
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseGauges:
+    """A license in numbers, for metrics."""
+
+    org: str
+    license: str
+    seats: int
+    leases: int
+    offline_seats: int
+    machines: int
+    machine_quota: int | None
+    queue_length: int
+
+
+class Leasing:
+    """All calls on leases. Every method may raise ``Problem``."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: LeasingSettings,
+        metrics: Metrics,
+        *,
+        boottime_ms: Callable[[], int],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._boottime_ms = boottime_ms
+        self._wall_ms = wall_ms
+        self._clocks = LeaseClocks(
+            store, settings, metrics, boottime_ms=boottime_ms, on_ended=self._count_ended
+        )
+        self._renewals: Renewals | None = None
+        self._holders = Holders(store, boottime_ms)
+        self._is_draining = False
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen."""
+        return self._clocks.epoch
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether some organization grants nothing yet."""
+        return self._clocks.is_recovering
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Keep clocks running and renewals flowing in tasks of ``group`` until it ends."""
+        self._renewals = Renewals(self._renew_batch, group)
+        group.create_task(self._clocks.keep_running(), name="lease clocks")
+
+    def start_draining(self) -> None:
+        """Grant nothing more; renewals and releases go on."""
+        self._is_draining = True
+
+    async def acquire(self, caller: Caller, request: AcquireRequest) -> Granted | Queued:
+        """Grant a lease, or a place in the line when ``request.wait_ms`` is not 0."""
+        org = caller.require(RUN)
+        try:
+            if self._is_draining:
+                raise Problem("draining", "this daemon is shutting down", retry_after=1)
+            if request.seats != 1:
+                raise Problem("invalid", "seats must be 1", data={"field": "seats"})
+            answer = await self._acquire(org, caller, request)
+        except Problem as problem:
+            self._metrics.denied_total.labels(problem.code).inc()
+            self._metrics.acquire_total.labels("denied").inc()
+            raise
+        result = "queued" if isinstance(answer, Queued) else "granted"
+        if isinstance(answer, Granted) and not answer.is_new:
+            result = "repeated"
+        self._metrics.acquire_total.labels(result).inc()
+        return answer
+
+    async def renew(self, caller: Caller, request: RenewRequest) -> RenewAnswer:
+        """Extend leases. Never refused for quota, and not for draining."""
+        org = caller.require(RUN)
+        if self._renewals is None:
+            raise Problem("store_unavailable", "the daemon is still starting", retry_after=1)
+        ids = [renewal.lease_id for renewal in request.renewals]
+        results = await self._renewals.renew(org, ids)
+        renewed: list[bytes] = []
+        lost: list[Lost] = []
+        ttl_ms = 0
+        for lease_id, result in zip(ids, results, strict=True):
+            if isinstance(result, int):
+                renewed.append(lease_id)
+                ttl_ms = min(ttl_ms or result, result)
+            else:
+                lost.append(why_lost(lease_id, result))
+        return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
+
+    async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> None:
+        """End a lease of the caller's own, or leave the line; an admin may end any.
+
+        Raises ``Problem`` ``not_found`` for an id never seen, which is spent from then on.
+        """
+        org = caller.require(RUN)
+        asker = "" if ADMIN in caller.scopes else caller.owner
+        _, released = await self._clocks.run(
+            org, lambda c: scripts.release(self._store, org, c, lease_id, asker=asker)
+        )
+        if released.status == "forbidden":
+            raise Problem("forbidden", "this lease belongs to somebody else")
+        if released.status == "unknown":
+            raise Problem("not_found", f"no lease {format_lease_id(lease_id)}; the id is spent now")
+        if released.status == "released":
+            self._metrics.lease_ended_total.labels("released").inc()
+            _log.info(
+                "lease_released",
+                license=released.license,
+                machine=released.machine,
+                token=released.token,
+                reason=reason or "released",
+            )
+        elif released.status == "left":
+            _log.info("waiter_left", license=released.license)
+
+    async def lease(self, caller: Caller, lease_id: bytes) -> Lease:
+        """One lease of the caller's organization."""
+        org = caller.require(RUN, READ)
+        with store_problems():
+            record = await leases.find(self._store, org, lease_id)
+        if record is None or record.offered:
+            raise Problem("not_found", f"no lease {format_lease_id(lease_id)}")
+        return to_lease(record)
+
+    async def leases(
+        self, caller: Caller, cursor: str | None, limit: int
+    ) -> tuple[list[Lease], str | None]:
+        """About ``limit`` of the organization's leases, and the cursor of the next page.
+
+        A lease that comes or goes while pages are read may be missing or shown.
+        """
+        org = caller.require(RUN, READ)
+        with store_problems():
+            records, following = await leases.scan(
+                self._store, org, _scan_cursor(cursor), about=limit
+            )
+        page = [to_lease(record) for record in records if not record.offered]
+        return page, str(following) if following else None
+
+    async def set_quota(
+        self,
+        org: str,
+        *,
+        license: str,
+        kind: str,
+        seats: int,
+        machines: int | None,
+        ttl_ms: int,
+        expires_wall_seconds: int,
+        force: bool,
+    ) -> None:
+        """Set what a license allows. ``machines`` None is unlimited.
+
+        Raises ``Problem`` ``quota_below_use`` when more is in use, unless forced.
+        """
+        _, answer = await self._clocks.run(
+            org,
+            lambda context: scripts.quota(
+                self._store,
+                org,
+                context,
+                license=license,
+                kind=kind,
+                seats=seats,
+                machines=scripts.UNLIMITED if machines is None else machines,
+                ttl_ms=ttl_ms,
+                expires_wall_seconds=expires_wall_seconds,
+                force=force,
+            ),
+        )
+        if not answer.is_set:
+            raise Problem(
+                "quota_below_use",
+                f"{answer.leases} leases and {answer.machines} machines are in use",
+                data={"leases": answer.leases, "machines": answer.machines},
+            )
+
+    async def gauges(self) -> list[LicenseGauges]:
+        """All licenses of all organizations. Raises ``StoreUnavailable``."""
+        found: list[LicenseGauges] = []
+        for org in await directory.organizations(self._store):
+            names = await leases.license_names(self._store, org)
+            found.extend(
+                LicenseGauges(
+                    org=org,
+                    license=use.license,
+                    seats=use.seats,
+                    leases=use.leases,
+                    offline_seats=use.offline_seats,
+                    machines=use.machines,
+                    machine_quota=use.machine_quota,
+                    queue_length=use.queue_length,
+                )
+                for use in await leases.license_use(self._store, org, names)
+            )
+        return found
+
+    async def _acquire(self, org: str, caller: Caller, request: AcquireRequest) -> Granted | Queued:
+        fingerprint = _fingerprint(request)
+        _, ended, outcome = await self._clocks.run(
+            org,
+            lambda context: scripts.acquire(
+                self._store,
+                org,
+                context,
+                lease_id=request.lease_id,
+                license=request.license,
+                machine=request.machine.id,
+                ephemeral=request.machine.ephemeral,
+                fingerprint=fingerprint,
+                owner=caller.owner,
+                holder=pack_holder(request),
+                may_wait=request.wait_ms > 0,
+                margin_ms=self._settings.fixed_margin_ms,
+                wall_ms=self._wall_ms(),
+            ),
+        )
+        self._count_ended(org, ended)
+        if isinstance(outcome, InLine):
+            return queued(outcome, await self._holders.of(org, request.license))
+        if isinstance(outcome, NotGranted):
+            if outcome.status != "full":
+                raise refusal(request.license, outcome)
+            raise full(request.license, outcome.why, await self._holders.of(org, request.license))
+        return self._granted(org, caller, request, outcome, fingerprint)
+
+    def _granted(
+        self,
+        org: str,
+        caller: Caller,
+        request: AcquireRequest,
+        seat: SeatGranted,
+        fingerprint: bytes,
+    ) -> Granted:
+        proof = certificate.issue(
+            self._settings.secret,
+            certificate.Claims(
+                org=org,
+                license=request.license,
+                lease_id=request.lease_id,
+                machine=request.machine.id,
+                ephemeral=request.machine.ephemeral,
+                token=seat.token,
+                epoch=self._clocks.epoch_of(org),
+                ttl_ms=seat.ttl_ms,
+                fingerprint=fingerprint,
+                owner=caller.owner,
+            ),
+        )
+        if seat.is_new:
+            if seat.waited_ms is not None:
+                self._metrics.queue_wait_seconds.observe(seat.waited_ms / 1000)
+            _log.info(
+                "lease_granted",
+                license=request.license,
+                machine=request.machine.id,
+                token=seat.token,
+                waited_ms=seat.waited_ms or 0,
+            )
+        lease = Lease(
+            lease_id=request.lease_id,
+            license=request.license,
+            token=seat.token,
+            ttl_ms=seat.ttl_ms,
+            renew_after_ms=timing.renew_after_ms(seat.ttl_ms),
+            granted_at=wall_text(seat.granted_at_wall_ms),
+            certificate=proof,
+            machine=request.machine,
+            process=request.process,
+            labels=request.labels,
+        )
+        return Granted(lease, is_new=seat.is_new)
+
+    async def _renew_batch(self, org: str, ids: Sequence[bytes]) -> list[Result]:
+        margin_ms = self._settings.fixed_margin_ms
+        self._metrics.batch_size.labels("renew").observe(len(ids))
+        _, results = await self._clocks.run(
+            org, lambda c: scripts.renew(self._store, org, c, ids, margin_ms=margin_ms)
+        )
+        return results
+
+    def _count_ended(self, org: str, ended: list[Ended]) -> None:
+        for lease in ended:
+            self._metrics.lease_ended_total.labels(lease.reason).inc()
+            _log.info(
+                "lease_ended",
+                org=org,
+                license=lease.license,
+                lease=format_lease_id(lease.lease_id),
+                machine=lease.machine,
+                token=lease.token,
+                reason=lease.reason,
+            )
+
+
+def _fingerprint(request: AcquireRequest) -> bytes:
+    """Tells a repeated acquire from another one under the same id."""
+    return hashlib.blake2b(msgpack.packb(request.content()), digest_size=8).digest()
+
+
+def _scan_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+        raise invalid("cursor", "must be the `next` of an earlier page")
+    return int(cursor)

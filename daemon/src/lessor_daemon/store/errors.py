@@ -1,0 +1,34 @@
+"""What the store's callers have to expect."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.errors import DaemonError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or cannot write now; the same call may succeed later."""
+
+
+class NewerStore(DaemonError):
+    """The data was written by a newer Lessor. Reading it wrongly could break the promise."""
+
+    exit_code = 78
+
+
+@contextmanager
+def store_problems() -> Iterator[None]:
+    """Turn ``StoreUnavailable`` into the ``Problem`` that a caller on the wire gets."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Problem(
+            "store_unavailable", f"the store cannot be used now: {error}", retry_after=1
+        ) from error

@@ -1,0 +1,106 @@
+-- acquire: take a seat, or a place in the line, or learn why neither. The one step that decides
+-- both quotas; the same call again gets the same answer.
+--
+-- Input
+--   KEYS[1]  {org}:clock
+--   ARGV     1 context (lib/clock.lua)   2 lease id, 16 bytes      3 license
+--            4 machine id                5 '1' if it is ephemeral  6 fingerprint of the request
+--            7 owner                     8 holder, opaque          9 '1' to join the line when full
+--           10 margin, fixed part, ms   11 wall clock, ms: only shown, and for the license's expiry
+-- Output  reply(clock, status, ended, ...)
+--   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder
+--   queued           ticket, position from 1, blocked_by
+--   full             blocked_by
+--   ended            reason
+--   conflict | recovering | unknown_license | license_expired | not_registered_user
+-- @include keys clock ended lease seats line
+
+local clock, refusal = open_clock()
+if not clock then return refusal end
+
+local id, license, machine, ephemeral = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local fingerprint, owner, holder, may_wait = ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
+local margin, wall_ms = tonumber(ARGV[10]), tonumber(ARGV[11])
+
+local function wait_in_line(waiter)
+  join_line(clock, id, {
+    license = license, machine = machine, ephemeral = ephemeral, fingerprint = fingerprint,
+    owner = owner, joined = waiter and waiter.joined or clock.now, granted_at = wall_ms,
+    holder = holder,
+  })
+end
+
+if clock.recovering then
+  -- Nothing is granted, not even what the data knows: only a renewal confirms a lease now.
+  if may_wait and read_quota(license) and not find_lease(id) and not ended_reason(id) then
+    wait_in_line(read_waiter(id))
+  end
+  return reply(clock, 'recovering', {})
+end
+
+local ended = end_lapsed(clock)
+serve_lines(clock, ended)
+
+local function known(lease)
+  if lease.license ~= license or lease.fingerprint ~= fingerprint then
+    return reply(clock, 'conflict', ended)
+  end
+  redis.call('ZADD', LEASES, deadline(clock, lease.ttl, margin), id)
+  local is_new, waited = 0, -1
+  if lease.offered then
+    is_new, waited = 1, clock.now - lease.joined
+    lease.offered, lease.granted_at = false, wall_ms
+    register_machine(lease, ephemeral)
+    write_record(id, lease)
+  end
+  return reply(clock, 'granted', ended, lease.token, lease.ttl, lease.granted_at, is_new, waited,
+    lease.holder)
+end
+
+local lease = find_lease(id)
+if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then return known(lease) end
+if lease then return reply(clock, 'ended', ended, 'lapsed') end -- reaped as soon as its turn comes
+
+local reason = ended_reason(id)
+if reason then return reply(clock, 'ended', ended, reason) end
+
+local waiter = read_waiter(id)
+if waiter and (waiter.license ~= license or waiter.fingerprint ~= fingerprint) then
+  return reply(clock, 'conflict', ended)
+end
+
+local quota = read_quota(license)
+if not quota then return reply(clock, 'unknown_license', ended) end
+if quota.kind ~= 'floating' then return reply(clock, 'not_registered_user', ended) end
+if quota.expires > 0 and wall_ms >= quota.expires * 1000 then
+  return reply(clock, 'license_expired', ended)
+end
+
+local queue = queue_key(license)
+if redis.call('EXISTS', queue) == 0 then
+  local blocked = blocked_by(license, quota, machine)
+  if not blocked then
+    lease = {
+      ttl = quota.ttl, license = license, machine = machine, ephemeral = ephemeral,
+      granted_at = wall_ms, fingerprint = fingerprint, owner = owner, joined = -1,
+      offered = false, holder = holder,
+    }
+    grant(clock, id, lease, deadline(clock, quota.ttl, margin))
+    return reply(clock, 'granted', ended, lease.token, lease.ttl, wall_ms, 1, -1, holder)
+  end
+  if not may_wait then return reply(clock, 'full', ended, blocked) end
+end
+
+-- Somebody may stand in the line already: no barging, everyone goes through it.
+wait_in_line(waiter)
+serve_line(clock, license)
+lease = find_lease(id)
+if lease then return known(lease) end
+
+local blocked = blocked_by(license, quota, machine) or 'seats'
+if not may_wait then
+  leave_line(id, license)
+  return reply(clock, 'full', ended, blocked)
+end
+return reply(clock, 'queued', ended, tonumber(redis.call('ZSCORE', queue, id)),
+  redis.call('ZRANK', queue, id) + 1, blocked)

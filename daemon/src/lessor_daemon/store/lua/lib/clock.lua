@@ -1,0 +1,74 @@
+-- The lease clock and the epoch, opened first by every script.
+--
+-- ARGV[1] is the caller's context, eight words:
+--   claim      how far the caller says the lease clock is by now, ms; '-' without an anchor
+--   seen       the value of the clock in the reply that the claim rests on, ms
+--   epoch      the epoch number of that reply
+--   replid     the replication id of that reply
+--   highest    the highest epoch number the caller has ever seen
+--   floor      the least number a new epoch may have (seconds since 2020)
+--   recovery   how long nothing is granted after a loss of memory, ms (G)
+--   trust      'durable': a restart of this server loses nothing; 'new': a store without a clock is
+--              a new one, not an emptied one; 'none'
+--
+-- A changed replication id, an epoch below `highest` or a clock below `seen` is a store that lost
+-- its memory. The script that notices opens a new epoch, and grants stop for `recovery` ms.
+
+local SCHEMA = 1
+
+local function open_clock()
+  local claim, seen, epoch, replid, highest, floor, recovery, trust = string.match(
+    ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local stored = redis.call('HMGET', CLOCK, 'now', 'epoch', 'replid', 'grace_until', 'schema')
+  if tonumber(stored[5] or SCHEMA) > SCHEMA then
+    return nil, redis.error_reply('NEWERSCHEMA the store was written by a newer Lessor')
+  end
+  local clock = {
+    now = tonumber(stored[1] or 0),
+    epoch = tonumber(stored[2] or 0),
+    replid = stored[3],
+    grace_until = tonumber(stored[4] or 0),
+    recovery = tonumber(recovery),
+  }
+  local here = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  local same_epoch = tonumber(epoch) == clock.epoch and replid == clock.replid
+  local rolled_back = tonumber(highest) > clock.epoch
+    or (same_epoch and tonumber(seen) > clock.now)
+
+  if rolled_back or here ~= clock.replid then
+    clock.epoch = math.max(clock.epoch, tonumber(highest), tonumber(floor) - 1) + 1
+    clock.replid = here
+    local nothing_lost = trust == 'durable' or (trust == 'new' and not stored[3])
+    if rolled_back or not nothing_lost then
+      clock.grace_until = clock.now + clock.recovery
+    end
+    redis.call('HSET', CLOCK, 'now', clock.now, 'epoch', clock.epoch, 'replid', here,
+      'grace_until', clock.grace_until, 'counter', 0, 'schema', SCHEMA)
+  elseif same_epoch and claim ~= '-' and tonumber(claim) > clock.now then
+    clock.now = tonumber(claim)
+    redis.call('HSET', CLOCK, 'now', clock.now)
+  end
+  clock.recovering = clock.now < clock.grace_until
+  return clock
+end
+
+-- What every script answers: a status, the clock, and what the caller needs to keep it running
+-- (the earliest deadline of a lease or a waiter, -1 when there is none), then the script's own part.
+local function reply(clock, status, ...)
+  local lease = tonumber(redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2])
+  local waiter = tonumber(redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
+  local next_deadline = lease and waiter and math.min(lease, waiter) or lease or waiter or -1
+  local recovering = clock.recovering and clock.grace_until - clock.now or 0
+  return {status, clock.now, clock.epoch, clock.replid, recovering, next_deadline, ...}
+end
+
+-- Strictly increasing over all epochs: 30 bits of epoch, 23 of counter.
+local function next_token(clock)
+  local counter = redis.call('HINCRBY', CLOCK, 'counter', 1)
+  if counter >= 8388608 then
+    clock.epoch = clock.epoch + 1
+    redis.call('HSET', CLOCK, 'epoch', clock.epoch, 'counter', 0)
+    counter = 0
+  end
+  return clock.epoch * 8388608 + counter
+end

@@ -1,0 +1,22 @@
+-- The names of an organization's keys. The only place that knows them.
+--
+-- Every script is called with KEYS[1] = '{org}:clock'. All other keys carry the same hash tag, so
+-- they live in the same slot; their names depend on data (a lapsed lease names its license), which
+-- is why they are built here and not passed in.
+
+local CLOCK = KEYS[1]
+local ORG = string.sub(CLOCK, 1, -6) -- '{org}:'
+
+local LEASES = ORG .. 'leases'   -- zset: lease id -> deadline, all licenses of the organization
+local RECORDS = ORG .. 'lease'   -- hash: lease id -> record, see lib/lease.lua
+local ENDED = ORG .. 'ended'     -- zset: ended lease id -> see lib/ended.lua
+local WAITING = ORG .. 'waiting' -- zset: lease id of a waiter -> when it counts as gone
+local WAITERS = ORG .. 'waiter'  -- hash: lease id of a waiter -> record, see lib/line.lua
+local LICENSES = ORG .. 'licenses' -- set: names
+
+local function quota_key(license) return ORG .. license .. ':quota' end       -- hash
+local function use_key(license) return ORG .. license .. ':use' end           -- set: lease ids
+local function machines_key(license) return ORG .. license .. ':machines' end -- zset: machine id ->
+-- when its registration lapses: 'inf' never, 0 with its last lease
+local function busy_key(license) return ORG .. license .. ':busy' end   -- hash: machine id -> leases
+local function queue_key(license) return ORG .. license .. ':queue' end -- zset: lease id -> ticket

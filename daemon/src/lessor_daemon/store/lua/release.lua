@@ -1,0 +1,36 @@
+-- release: the holder is finished, or a waiter leaves. Also records the end of an id it never saw,
+-- so that a delayed acquire cannot leak a seat. Hands the seat on at once.
+--
+-- Input
+--   KEYS[1]  {org}:clock
+--   ARGV     1 context (lib/clock.lua)   2 lease id   3 who asks (an owner); '' may end any lease
+-- Output  reply(clock, status, ...)
+--   released   license, machine, token
+--   left       license (was a waiter)
+--   repeated   (had ended already)   | unknown (never seen, and spent now) | forbidden
+-- @include keys clock ended lease seats line
+
+local clock, refusal = open_clock()
+if not clock then return refusal end
+
+local id, asker = ARGV[2], ARGV[3]
+
+local lease = find_lease(id)
+if lease then
+  if asker ~= '' and asker ~= lease.owner then return reply(clock, 'forbidden') end
+  end_lease(clock, id, lease, 'released')
+  serve_line(clock, lease.license)
+  return reply(clock, 'released', lease.license, lease.machine, lease.token)
+end
+
+local waiter = read_waiter(id)
+if waiter then
+  if asker ~= '' and asker ~= waiter.owner then return reply(clock, 'forbidden') end
+  leave_line(id, waiter.license)
+  remember_ended(clock, id, 'released')
+  return reply(clock, 'left', waiter.license)
+end
+
+if ended_reason(id) then return reply(clock, 'repeated') end
+remember_ended(clock, id, 'released')
+return reply(clock, 'unknown')

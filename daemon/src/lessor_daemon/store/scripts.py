@@ -1,0 +1,276 @@
+"""One typed function per script. The signature here is the contract; the text is in ``lua/``.
+
+Times are milliseconds of the lease clock unless the name says wall. Every function may raise
+``StoreUnavailable``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import lua
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .store import Store
+
+_ACQUIRE = lua.load("acquire")
+_RENEW = lua.load("renew")
+_RELEASE = lua.load("release")
+_REAP = lua.load("reap")
+_TICK = lua.load("tick")
+_QUOTA = lua.load("quota")
+
+UNLIMITED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a caller knows of the lease clock, and what it lets a script do about a lost memory.
+
+    ``claim_ms`` rests on the reply ``(seen_ms, epoch, replid)``; None without one. ``trust`` is
+    ``durable``, ``new`` or ``none``. See ``lua/lib/clock.lua``.
+    """
+
+    claim_ms: int | None
+    seen_ms: int
+    epoch: int
+    replid: str
+    highest_epoch: int
+    epoch_floor: int
+    recovery_ms: int
+    trust: str
+
+    def words(self) -> str:
+        """As the scripts read it."""
+        claim = "-" if self.claim_ms is None else self.claim_ms
+        return (
+            f"{claim} {self.seen_ms} {self.epoch} {self.replid or '-'} {self.highest_epoch} "
+            f"{self.epoch_floor} {self.recovery_ms} {self.trust}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The lease clock as a script left it.
+
+    ``recovering_ms`` is how long nothing will be granted yet; ``next_deadline_ms`` the earliest
+    deadline of a lease or a waiter, None when there is neither.
+    """
+
+    now_ms: int
+    epoch: int
+    replid: str
+    recovering_ms: int
+    next_deadline_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A lease that a script found lapsed. ``reason``: ``lapsed``, or ``unclaimed`` for an offer."""
+
+    lease_id: bytes
+    license: str
+    machine: str
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeatGranted:
+    """``waited_ms`` is None when there was no wait; ``holder`` is as the first acquire gave it."""
+
+    token: int
+    ttl_ms: int
+    granted_at_wall_ms: int
+    is_new: bool
+    waited_ms: int | None
+    holder: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InLine:
+    """A place in the line; ``position`` counts from 1."""
+
+    ticket: int
+    position: int
+    blocked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotGranted:
+    """No seat and no place in the line.
+
+    ``status`` is ``full`` (``why``: ``seats`` or ``machines``), ``ended`` (``why``: the reason),
+    ``conflict``, ``recovering``, ``unknown_license``, ``license_expired`` or
+    ``not_registered_user``.
+    """
+
+    status: str
+    why: str
+
+
+async def acquire(
+    store: Store,
+    org: str,
+    context: Context,
+    *,
+    lease_id: bytes,
+    license: str,
+    machine: str,
+    ephemeral: bool,
+    fingerprint: bytes,
+    owner: str,
+    holder: bytes,
+    may_wait: bool,
+    margin_ms: int,
+    wall_ms: int,
+) -> tuple[Reading, list[Ended], SeatGranted | InLine | NotGranted]:
+    """Take a seat, or a place in the line, in one atomic step over both quotas. Idempotent."""
+    status, reading, (ended, *rest) = _open(
+        await store.call(
+            _ACQUIRE,
+            org,
+            [
+                context.words(),
+                lease_id,
+                license,
+                machine,
+                int(ephemeral),
+                fingerprint,
+                owner,
+                holder,
+                int(may_wait),
+                margin_ms,
+                wall_ms,
+            ],
+        )
+    )
+    lapsed = [_ended(item) for item in ended]
+    if status == "granted":
+        token, ttl_ms, granted_at, is_new, waited, kept_holder = rest
+        return (
+            reading,
+            lapsed,
+            SeatGranted(
+                token,
+                ttl_ms,
+                granted_at,
+                bool(is_new),
+                waited if waited >= 0 else None,
+                kept_holder,
+            ),
+        )
+    if status == "queued":
+        ticket, position, blocked_by = rest
+        return reading, lapsed, InLine(ticket, position, blocked_by.decode())
+    return reading, lapsed, NotGranted(status, rest[0].decode() if rest else "")
+
+
+async def renew(
+    store: Store, org: str, context: Context, lease_ids: Sequence[bytes], *, margin_ms: int
+) -> tuple[Reading, list[int | str]]:
+    """Extend at most 500 leases. Per id, in order: its ttl in ms, or why it is lost.
+
+    Why is ``lapsed``, ``released`` or ``unknown``.
+    """
+    _, reading, (results,) = _open(
+        await store.call(_RENEW, org, [context.words(), margin_ms, *lease_ids])
+    )
+    return reading, [one if isinstance(one, int) else one.decode() for one in results]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release found.
+
+    ``status``: ``released`` (a lease), ``left`` (a waiter), ``repeated``, ``unknown`` or
+    ``forbidden``. The rest is empty where it does not apply.
+    """
+
+    status: str
+    license: str = ""
+    machine: str = ""
+    token: int = 0
+
+
+async def release(
+    store: Store, org: str, context: Context, lease_id: bytes, *, asker: str
+) -> tuple[Reading, Released]:
+    """End a lease or leave the line; ``asker`` "" may end any, others only their own."""
+    status, reading, rest = _open(
+        await store.call(_RELEASE, org, [context.words(), lease_id, asker])
+    )
+    if status == "released":
+        license, machine, token = rest
+        return reading, Released(status, license.decode(), machine.decode(), token)
+    return reading, Released(status, rest[0].decode() if rest else "")
+
+
+async def reap(store: Store, org: str, context: Context) -> tuple[Reading, list[Ended]]:
+    """End at most 100 leases that have lapsed and hand their seats on."""
+    _, reading, (ended,) = _open(await store.call(_REAP, org, [context.words()]))
+    return reading, [_ended(item) for item in ended]
+
+
+async def tick(store: Store, org: str, context: Context) -> Reading:
+    """Keep the lease clock running."""
+    _, reading, _ = _open(await store.call(_TICK, org, [context.words()]))
+    return reading
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaAnswer:
+    """``is_set`` is False when the use was above the new quota and it was not forced."""
+
+    is_set: bool
+    leases: int
+    machines: int
+
+
+async def quota(
+    store: Store,
+    org: str,
+    context: Context,
+    *,
+    license: str,
+    kind: str,
+    seats: int,
+    machines: int,
+    ttl_ms: int,
+    expires_wall_seconds: int,
+    force: bool,
+) -> tuple[Reading, QuotaAnswer]:
+    """Set what a license allows. ``machines`` may be ``UNLIMITED``; ``expires`` 0 means never."""
+    status, reading, (leases, registered) = _open(
+        await store.call(
+            _QUOTA,
+            org,
+            [
+                context.words(),
+                license,
+                kind,
+                seats,
+                machines,
+                ttl_ms,
+                expires_wall_seconds,
+                int(force),
+            ],
+        )
+    )
+    return reading, QuotaAnswer(status == "set", leases, registered)
+
+
+def _open(reply: list[Any]) -> tuple[str, Reading, list[Any]]:
+    """The status, the clock and the script's own part of a reply."""
+    status, now_ms, epoch, replid, recovering_ms, next_deadline_ms, *rest = reply
+    next_deadline = next_deadline_ms if next_deadline_ms >= 0 else None
+    reading = Reading(now_ms, epoch, replid.decode(), recovering_ms, next_deadline)
+    return status.decode(), reading, rest
+
+
+def _ended(item: list[Any]) -> Ended:
+    lease_id, license, machine, token, reason = item
+    return Ended(lease_id, license.decode(), machine.decode(), token, reason.decode())
