@@ -47,6 +47,9 @@ class Config:
     drain_ms: int
     max_connections: int | None
     log_format: str
+    log_level: str
+    places: Mapping[str, str]
+    """Where each setting stands, for errors that show only when it is used."""
     min_ttl_ms: int = timing.MIN_TTL_MS
     margin_ms: int = timing.MARGIN_MS
 
@@ -113,6 +116,7 @@ MAX_CONNECTIONS = Option(
     "max_connections", settings.connections, None, "N", "default: what the open-file limit allows"
 )
 LOG_FORMAT = Option("log_format", settings.log_format, "console", "console|json", "of each line")
+LOG_LEVEL = Option("log_level", settings.log_level, "info", "debug|info|warning", "least to log")
 
 OPTIONS: tuple[Option[object], ...] = (
     LISTEN,
@@ -128,6 +132,7 @@ OPTIONS: tuple[Option[object], ...] = (
     DRAIN,
     MAX_CONNECTIONS,
     LOG_FORMAT,
+    LOG_LEVEL,
 )
 
 
@@ -164,6 +169,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         drain_ms=sources.value(DRAIN),
         max_connections=sources.optional(MAX_CONNECTIONS),
         log_format=sources.value(LOG_FORMAT),
+        log_level=sources.value(LOG_LEVEL),
+        places={option.name: sources.place(option) for option in OPTIONS},
         **test_settings,
     )
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]*@")
 
 
-def configure(log_format: str, stream: TextIO | None = None, *, debug: bool = False) -> None:
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+def configure(log_format: str, level: str = "info", stream: TextIO | None = None) -> None:
     """Send all that the process logs to ``stream`` (stderr) as ``console`` or ``json`` lines."""
     out = stream or sys.stderr
     shared: list[Processor] = [
@@ -55,6 +58,7 @@ def configure(log_format: str, stream: TextIO | None = None, *, debug: bool = Fa
         renderers += [
             structlog.processors.dict_tracebacks,
             redact_secrets,
+            _what_and_when_first,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     else:
@@ -67,7 +71,7 @@ def configure(log_format: str, stream: TextIO | None = None, *, debug: bool = Fa
     handler.setFormatter(ProcessorFormatter(foreign_pre_chain=shared, processors=renderers))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    root.setLevel(LEVELS[level])
     # One line per request at info would drown what changed; our own events say that.
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
@@ -84,6 +88,11 @@ def get_logger(name: str) -> FilteringBoundLogger:
 def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take API keys and the passwords of URLs out of every value, however deep it stands."""
     return {name: _clean(value) for name, value in event.items()}
+
+
+def _what_and_when_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    first = ("timestamp", "level", "event", "logger")
+    return {name: event[name] for name in first if name in event} | event
 
 
 def log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lessor_protocol import PROTOCOL_VERSION
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +17,8 @@ from . import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from .leasing.service import LicenseGauges
 
 _LICENSE = ("org", "license")
 
@@ -30,19 +32,6 @@ _BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LAG_EVERY_SECONDS = 0.25
 LAG_WINDOW = 40
 """Samples: the gauge shows the worst of the last ten seconds, so that a scrape sees a spike."""
-
-
-class LicenseGauges(Protocol):
-    """The state of one license, as leasing tells it. A machine quota of None is unlimited."""
-
-    org: str
-    license: str
-    seats: int
-    leases: int
-    offline_seats: int
-    machines: int
-    machine_quota: int | None
-    queue_length: int
 
 
 class Metrics:

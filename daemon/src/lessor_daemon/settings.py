@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 SCHEMES_TO_COME = ("redis+sentinel", "redis+cluster")
 LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning")
 LONGEST_DRAIN_MS = 3_600_000
 
 
@@ -124,6 +125,13 @@ def log_format(raw: object) -> str:
     """``console`` or ``json``."""
     if raw not in LOG_FORMATS:
         raise ValueError(f"{str(raw)!r} is neither console nor json")
+    return str(raw)
+
+
+def log_level(raw: object) -> str:
+    """``debug``, ``info`` or ``warning``."""
+    if raw not in LOG_LEVELS:
+        raise ValueError(f"{str(raw)!r} is none of {', '.join(LOG_LEVELS)}")
     return str(raw)
 
 

@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lessor_daemon.data_dir import prepare_data_dir
 from lessor_daemon.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ LONGEST_SOCKET_PATH = 100
 LONGEST_LINE = 64 * 1024
 
 _PR_SET_PDEATHSIG = 1
-_LEVELS = {".": "debug", "-": "debug", "*": "info", "#": "warning"}
+_LEVELS = {".": "debug", "-": "debug", "*": "debug", "#": "warning"}
+"""Its notices say at every start the same twenty things."""
 
 
 class EmbeddedStore:
@@ -98,7 +100,7 @@ class EmbeddedStore:
         if self._lock_fd is not None:
             return
         try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            prepare_data_dir(self._data_dir)
             self._dir.mkdir(mode=0o700, exist_ok=True)
             lock_fd = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

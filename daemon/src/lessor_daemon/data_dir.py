@@ -1,4 +1,4 @@
-"""Files that nobody else may read: the daemons' shared secret, and how such a file is made."""
+"""The data directory, and the files in it that nobody else may read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from pathlib import Path
 from .errors import ConfigurationError
 
 SECRET_BYTES = 32
+
+
+def prepare_data_dir(path: Path) -> None:
+    """Make the directory with mode 0700 if it is not there, and try whether it can be written.
+
+    Raises ``ConfigurationError``.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ConfigurationError("data_dir", f"{path} cannot be used: {error.strerror}") from None
 
 
 def load_or_make_secret(path: Path) -> bytes:

@@ -1,0 +1,28 @@
+"""What a person reads after the first start: where the key files lie, and what to run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def show(url: str, key_files: Sequence[Path]) -> None:
+    """Write it to stderr. Names the files, never what is in them."""
+    lines = ["", "Lessor is ready. API keys were written to:", ""]
+    lines += [f"  {path}" for path in key_files]
+    owner = next((path for path in key_files if path.name == "owner.key"), None)
+    if owner is not None:
+        lines += [
+            "",
+            "Run a first command, in another terminal:",
+            "",
+            f"  export LESSOR_URL={url}",
+            f"  export LESSOR_API_KEY_FILE={shlex.quote(str(owner.absolute()))}",
+            "  lessor run -- sleep 5",
+        ]
+    sys.stderr.write("\n".join([*lines, "", ""]))

@@ -1,0 +1,105 @@
+"""Bodies in and out: media types, and bounds on size and time while a body arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from lessor_protocol import codec
+from lessor_protocol.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BODY_SECONDS = 10.0
+"""Longest time for a body to arrive, however slowly its sender trickles."""
+
+_SPOKEN = (codec.JSON, codec.MSGPACK)
+
+
+async def read_message(request: web.Request) -> object:
+    """The decoded body.
+
+    Raises ``Problem``: ``unsupported_type``, ``too_large`` or ``malformed``.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported_type", "send the body without a Content-Encoding")
+    media_type = request.content_type
+    if media_type not in _SPOKEN:
+        raise Problem("unsupported_type", f"send {codec.JSON} or {codec.MSGPACK}")
+    return codec.decode(await _receive(request), media_type)
+
+
+async def _receive(request: web.Request) -> bytes:
+    if (request.content_length or 0) > codec.MAX_BYTES:
+        raise _too_large()
+    received = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                received += chunk
+                if len(received) > codec.MAX_BYTES:
+                    raise _too_large()
+    except TimeoutError:
+        raise Problem(
+            "malformed", f"the body did not arrive within {BODY_SECONDS:.0f} seconds"
+        ) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Problem("malformed", "the body ended early or is badly framed") from None
+    return bytes(received)
+
+
+def _too_large() -> Problem:
+    return Problem("too_large", f"a message has at most {codec.MAX_BYTES} bytes")
+
+
+def answer(
+    request: web.Request,
+    value: object,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """``value`` in the media type the client accepts, else the one it sent, else JSON."""
+    accepted = _accepted(request)
+    if accepted is None:
+        accepted = codec.MSGPACK if request.content_type == codec.MSGPACK else codec.JSON
+    return web.Response(
+        body=codec.encode(value, accepted),
+        status=status,
+        headers={"Content-Type": accepted, **(headers or {})},
+    )
+
+
+def problem_answer(request: web.BaseRequest, problem: Problem) -> web.Response:
+    """Problem details: JSON unless the client says that it accepts msgpack."""
+    plain = _accepted(request) != codec.MSGPACK
+    body = codec.encode(problem.to_wire(), codec.JSON if plain else codec.MSGPACK)
+    headers = {"Content-Type": codec.PROBLEM_JSON if plain else codec.PROBLEM_MSGPACK}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = retry_after_header(problem.retry_after)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(body=body, status=problem.status, headers=headers)
+
+
+def retry_after_header(seconds: float) -> str:
+    """Whole seconds, rounded up: a client that takes them literally never comes too early."""
+    return str(max(1, math.ceil(seconds)))
+
+
+def _accepted(request: web.BaseRequest) -> str | None:
+    """The first of our media types that ``Accept`` names by name; wildcards leave it open."""
+    for part in request.headers.get("Accept", "").split(","):
+        media_type, _, parameters = part.partition(";")
+        refused = parameters.replace(" ", "") in ("q=0", "q=0.0")
+        name = media_type.strip().lower()
+        if refused:
+            continue
+        if name in (codec.MSGPACK, codec.PROBLEM_MSGPACK):
+            return codec.MSGPACK
+        if name in (codec.JSON, codec.PROBLEM_JSON):
+            return codec.JSON
+    return None

@@ -1,0 +1,63 @@
+"""What handlers find in the application, and whether it serves yet, still, or not any more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from lessor_protocol.errors import Problem
+
+if TYPE_CHECKING:
+    from lessor_daemon.directory.service import Directory
+    from lessor_daemon.leasing.service import Leasing
+    from lessor_daemon.metrics import Metrics
+    from lessor_daemon.store.store import Store
+
+STARTING_RETRY_SECONDS = 1.0
+
+
+class Serving:
+    """The daemon's phase, and the calls under way."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        """The store was reached and knows every organization and key it should."""
+        self.is_draining = False
+        self._calls = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    def require_ready(self) -> None:
+        """Raise ``Problem`` before the first contact with the store.
+
+        Until then no key is known, and ``unauthenticated`` would be taken for the truth.
+        """
+        if not self.is_ready:
+            raise Problem(
+                "store_unavailable",
+                "the daemon has not reached its store yet",
+                retry_after=STARTING_RETRY_SECONDS,
+            )
+
+    def call_begins(self) -> None:
+        """Count a call in."""
+        self._calls += 1
+        self._quiet.clear()
+
+    def call_ends(self) -> None:
+        """Count a call out."""
+        self._calls -= 1
+        if not self._calls:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Return when no call is under way."""
+        await self._quiet.wait()
+
+
+SERVING: web.AppKey[Serving] = web.AppKey("serving")
+DIRECTORY: web.AppKey[Directory] = web.AppKey("directory")
+LEASING: web.AppKey[Leasing] = web.AppKey("leasing")
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
+STORE: web.AppKey[Store] = web.AppKey("store")

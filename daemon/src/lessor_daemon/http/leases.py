@@ -1,0 +1,89 @@
+"""``/v1/leases``: acquire, renew, release, look."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from lessor_protocol.errors import Problem
+from lessor_protocol.fields import invalid
+from lessor_protocol.lease_id import format_lease_id
+from lessor_protocol.messages import AcquireRequest, RenewRequest, read_lease_id
+
+from lessor_daemon import logs
+from lessor_daemon.directory.callers import READ, RUN
+from lessor_daemon.leasing.service import Granted
+
+from .auth import authorize
+from .bodies import answer, read_message, retry_after_header
+from .context import LEASING
+
+DEFAULT_PAGE = 100
+LONGEST_PAGE = 500
+
+_log = logs.get_logger("lessor.http")
+
+
+async def acquire(request: web.Request) -> web.Response:
+    """201 with a new lease, 200 with one already granted, 202 with a place in the queue."""
+    caller = await authorize(request, RUN)
+    wanted = AcquireRequest.from_wire(await read_message(request))
+    logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
+    try:
+        outcome = await request.app[LEASING].acquire(caller, wanted)
+    except Problem as problem:
+        _log.info("acquire_refused", code=problem.code)
+        raise
+    if isinstance(outcome, Granted):
+        status = 201 if outcome.is_new else 200
+        return answer(request, {"lease": outcome.lease.to_wire()}, status=status)
+    retry_after = retry_after_header(outcome.retry_after_ms / 1000)
+    return answer(request, outcome.to_wire(), status=202, headers={"Retry-After": retry_after})
+
+
+async def renew(request: web.Request) -> web.Response:
+    """200 with what was renewed and what is lost."""
+    caller = await authorize(request, RUN)
+    wanted = RenewRequest.from_wire(await read_message(request))
+    outcome = await request.app[LEASING].renew(caller, wanted)
+    for lost in outcome.lost:
+        lease = format_lease_id(lost.lease_id)
+        _log.info("renewal_refused", lease=lease, code=lost.code, reason=lost.reason)
+    return answer(request, outcome.to_wire())
+
+
+async def release(request: web.Request) -> web.Response:
+    """204, also when repeated."""
+    caller = await authorize(request, RUN)
+    await request.app[LEASING].release(caller, _lease_id(request))
+    return web.Response(status=204)
+
+
+async def lease(request: web.Request) -> web.Response:
+    """200 with one lease."""
+    caller = await authorize(request, READ, RUN)
+    found = await request.app[LEASING].lease(caller, _lease_id(request))
+    return answer(request, found.to_wire())
+
+
+async def leases(request: web.Request) -> web.Response:
+    """200 with a page of the leases that the key may see."""
+    caller = await authorize(request, READ, RUN)
+    cursor = request.query.get("cursor") or None
+    found, following = await request.app[LEASING].leases(caller, cursor, _limit(request))
+    page: dict[str, object] = {"items": [one.to_wire() for one in found]}
+    if following is not None:
+        page["next"] = following
+    return answer(request, page)
+
+
+def _lease_id(request: web.Request) -> bytes:
+    lease_id = read_lease_id(request.match_info["id"], "id")
+    logs.bind(lease=format_lease_id(lease_id))
+    return lease_id
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(DEFAULT_PAGE))
+    is_number = text.isascii() and text.isdigit() and len(text) <= 4
+    if not is_number or not 1 <= int(text) <= LONGEST_PAGE:
+        raise invalid("limit", f"must be a whole number from 1 to {LONGEST_PAGE}")
+    return int(text)

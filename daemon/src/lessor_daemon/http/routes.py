@@ -1,0 +1,71 @@
+"""Every path that is served. The names label ``lessor_request_seconds``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import web
+
+from . import leases, ops, organizations
+from .context import DIRECTORY, LEASING, METRICS, SERVING, STORE
+from .conversation import converse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from lessor_daemon.directory.service import Directory
+    from lessor_daemon.leasing.service import Leasing
+    from lessor_daemon.metrics import Metrics
+    from lessor_daemon.store.store import Store
+
+    from .context import Serving
+
+
+class Route(NamedTuple):
+    """One call."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    name: str
+
+
+API = (
+    Route("POST", "/v1/leases", leases.acquire, "acquire"),
+    Route("POST", "/v1/leases/renew", leases.renew, "renew"),
+    Route("GET", "/v1/leases", leases.leases, "leases"),
+    Route("GET", "/v1/leases/{id}", leases.lease, "lease"),
+    Route("DELETE", "/v1/leases/{id}", leases.release, "release"),
+    Route("GET", "/v1/whoami", organizations.whoami, "whoami"),
+    Route("GET", "/v1/orgs/{org}", organizations.organization, "organization"),
+    Route("GET", "/v1/orgs/{org}/licenses", organizations.licenses, "licenses"),
+)
+OPS = (
+    Route("GET", "/livez", ops.livez, "livez"),
+    Route("GET", "/readyz", ops.readyz, "readyz"),
+    Route("GET", "/metrics", ops.metrics, "metrics"),
+    Route("GET", "/openapi.json", ops.openapi, "openapi"),
+)
+
+
+class Services(NamedTuple):
+    """What the handlers call."""
+
+    serving: Serving
+    store: Store
+    directory: Directory
+    leasing: Leasing
+    metrics: Metrics
+
+
+def build(services: Services, routes: Sequence[Route]) -> web.Application:
+    """An application that serves ``routes``."""
+    app = web.Application(middlewares=[converse])
+    app[SERVING] = services.serving
+    app[STORE] = services.store
+    app[DIRECTORY] = services.directory
+    app[LEASING] = services.leasing
+    app[METRICS] = services.metrics
+    for route in routes:
+        app.router.add_route(route.method, route.path, route.handler, name=route.name)
+    return app
