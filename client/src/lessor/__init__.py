@@ -1,3 +1,39 @@
-"""Run test processes only while they hold a licence seat."""
+"""Run test processes only while they hold a licence seat.
+
+::
+
+    with lessor.acquire("kre", wait=600) as lease:
+        ...
+
+Everything is loaded when it is first used: ``lessor run`` must not pay for the Python API.
+"""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Denied",
+    "Lease",
+    "LeaseLost",
+    "LessorError",
+    "NoSeat",
+    "Unreachable",
+    "UsageError",
+    "acquire",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import Denied, LeaseLost, LessorError, NoSeat, Unreachable, UsageError
+    from .lease import Lease, acquire
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'lessor' has no attribute {name!r}")
+    home = "lease" if name in ("Lease", "acquire") else "errors"
+    module = __import__(f"lessor.{home}", fromlist=[name])
+    found: object = getattr(module, name)
+    globals()[name] = found
+    return found

@@ -18,7 +18,7 @@ COMMANDS = {
     "release": "give a seat back",
     "status": "licenses, seats and who holds them",
     "serve": "the server (comes with lessor-daemon)",
-    "version": "versions of the client and, if it answers, the server's protocol",
+    "version": "what is installed here",
 }
 
 USAGE = "usage: lessor COMMAND [options]\n\ncommands:\n" + "".join(

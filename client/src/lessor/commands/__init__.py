@@ -1,1 +1,1 @@
-"""One module per command; each has ``main(argv) -> exit code``. Only the one asked for is loaded."""
+"""One module per command, each with ``main(argv) -> exit code``; only one is loaded."""
