@@ -12,7 +12,7 @@ from .lease_id import format_lease_id, parse_lease_id
 
 MAX_LABELS = 32
 MAX_LABEL_TEXT = 256
-MAX_CERTIFICATE = 1_024
+MAX_CERTIFICATE = 2_048
 MAX_SEATS = 10_000
 MAX_RENEWALS = 500
 """Leases in one renewal message."""

@@ -1,0 +1,160 @@
+"""One organization on a real store, driven script by script, with time as an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from lessor_daemon.leasing.clock import LeaseClock
+from lessor_daemon.store import scripts
+
+if TYPE_CHECKING:
+    from lessor_daemon.store.scripts import (
+        Ended,
+        InLine,
+        NotGranted,
+        QuotaAnswer,
+        Reading,
+        Released,
+        SeatGranted,
+    )
+    from lessor_daemon.store.store import Store
+
+EPOCH_FLOOR = 200_000_000
+TTL_MS = 30_000
+MARGIN_MS = 3_000
+LEASE_MS = TTL_MS + MARGIN_MS + TTL_MS // 500
+"""How long a lease lasts on the server without a renewal."""
+RECOVERY_MS = 63_120
+OWNER = "key:test"
+
+
+def lease_id(number: int) -> bytes:
+    """A readable id."""
+    return number.to_bytes(16, "big")
+
+
+@dataclass
+class Organization:
+    """The scripts with the arguments that a test does not care about filled in.
+
+    Time is the daemon's boot clock, ``at_ms``; a test moves it. ``steps`` walks in steps that the
+    lease clock follows exactly, since one reply carries a claim by two seconds at most.
+    """
+
+    store: Store
+    slug: str = "acme"
+    license: str = "kre"
+    trust: str = "durable"
+    at_ms: int = 1_000_000
+    clock: LeaseClock = field(init=False)
+    reading: Reading | None = None
+    ended: list[Ended] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = self.new_clock()
+
+    def new_clock(self) -> LeaseClock:
+        """The clock of a daemon that has just started."""
+        return LeaseClock(epoch_floor=EPOCH_FLOOR, recovery_ms=RECOVERY_MS, trust=self.trust)
+
+    def other_daemon(self) -> Organization:
+        """The same organization, from a daemon that has just started."""
+        return replace(self)
+
+    async def pass_time(self, ms: int) -> None:
+        """Let ``ms`` pass with a tick every two seconds at least, as a daemon does it."""
+        while ms > 0:
+            step = min(ms, 2_000)
+            self.at_ms += step
+            ms -= step
+            await self.tick()
+
+    async def tick(self) -> None:
+        self._learn(await scripts.tick(self.store, self.slug, self._context()))
+
+    async def reap(self) -> list[Ended]:
+        reading, ended = await scripts.reap(self.store, self.slug, self._context())
+        self._learn(reading)
+        return ended
+
+    async def acquire(
+        self,
+        number: int,
+        *,
+        machine: str = "m1",
+        ephemeral: bool = False,
+        wait: bool = False,
+        content: bytes = b"content",
+        license: str | None = None,
+        owner: str = OWNER,
+        wall_ms: int = 1_800_000_000_000,
+    ) -> SeatGranted | InLine | NotGranted:
+        reading, self.ended, outcome = await scripts.acquire(
+            self.store,
+            self.slug,
+            self._context(),
+            lease_id=lease_id(number),
+            license=license or self.license,
+            machine=machine,
+            ephemeral=ephemeral,
+            fingerprint=content,
+            owner=owner,
+            holder=b"\xc0",
+            may_wait=wait,
+            margin_ms=MARGIN_MS,
+            wall_ms=wall_ms,
+        )
+        self._learn(reading)
+        return outcome
+
+    async def renew(self, *numbers: int) -> list[int | str]:
+        reading, results = await scripts.renew(
+            self.store,
+            self.slug,
+            self._context(),
+            [lease_id(number) for number in numbers],
+            margin_ms=MARGIN_MS,
+        )
+        self._learn(reading)
+        return results
+
+    async def release(self, number: int, *, asker: str = OWNER) -> Released:
+        reading, released = await scripts.release(
+            self.store, self.slug, self._context(), lease_id(number), asker=asker
+        )
+        self._learn(reading)
+        return released
+
+    async def set_quota(
+        self,
+        seats: int,
+        machines: int | None = None,
+        *,
+        license: str | None = None,
+        kind: str = "floating",
+        expires: int = 0,
+        force: bool = False,
+    ) -> QuotaAnswer:
+        """``machines`` None is unlimited."""
+        reading, answer = await scripts.quota(
+            self.store,
+            self.slug,
+            self._context(),
+            license=license or self.license,
+            kind=kind,
+            seats=seats,
+            machines=scripts.UNLIMITED if machines is None else machines,
+            ttl_ms=TTL_MS,
+            expires_wall_seconds=expires,
+            force=force,
+        )
+        self._learn(reading)
+        return answer
+
+    def _context(self) -> scripts.Context:
+        return self.clock.context(self.at_ms)
+
+    def _learn(self, reading: Reading) -> None:
+        self.reading = reading
+        self.clock.learn(reading, self.at_ms)

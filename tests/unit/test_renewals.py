@@ -1,0 +1,118 @@
+"""Renewals of a few milliseconds travel in one call, and none is lost or mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from lessor_daemon.leasing import renewals as module
+from lessor_daemon.leasing.renewals import Renewals
+from lessor_protocol.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Script:
+    """Answers each id with the number in it, and remembers the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[bytes]]] = []
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, org: str, ids: Sequence[bytes]) -> list[int | str]:
+        self.calls.append((org, list(ids)))
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return [int.from_bytes(one, "big") for one in ids]
+
+
+def ids(*numbers: int) -> list[bytes]:
+    return [number.to_bytes(16, "big") for number in numbers]
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+async def test_those_that_come_together_travel_together_and_get_their_own_answers(
+    script: Script,
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        answers = await asyncio.gather(
+            *(collected.renew("acme", ids(n, n + 1000)) for n in range(100))
+        )
+    assert answers == [[n, n + 1000] for n in range(100)]
+    assert len(script.calls) == 1
+
+
+async def test_organizations_do_not_mix(script: Script) -> None:
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        await asyncio.gather(collected.renew("acme", ids(1)), collected.renew("other", ids(2)))
+    assert sorted(org for org, _ in script.calls) == ["acme", "other"]
+
+
+async def test_a_call_carries_five_hundred_at_most(script: Script) -> None:
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        await asyncio.gather(*(collected.renew("acme", ids(*range(300))) for _ in range(4)))
+    assert [len(called) for _, called in script.calls] == [300] * 4
+
+
+async def test_a_failure_reaches_each_caller_and_the_next_batch_works(script: Script) -> None:
+    script.error = Problem("store_unavailable", "away")
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        outcomes = await asyncio.gather(
+            *(collected.renew("acme", ids(n)) for n in range(3)), return_exceptions=True
+        )
+        assert outcomes == [script.error] * 3
+        script.error = None
+        assert await collected.renew("acme", ids(5)) == [5]
+
+
+async def test_a_caller_that_went_away_does_not_hold_up_the_others(script: Script) -> None:
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        leaver = asyncio.ensure_future(collected.renew("acme", ids(1)))
+        stayer = asyncio.ensure_future(collected.renew("acme", ids(2)))
+        await asyncio.sleep(0)
+        leaver.cancel()
+        assert await stayer == [2]
+    assert script.calls == [("acme", ids(2))]
+
+
+async def test_what_comes_while_a_call_is_under_way_fills_the_next_one(script: Script) -> None:
+    script.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        first = asyncio.ensure_future(collected.renew("acme", ids(1)))
+        while not script.calls:
+            await asyncio.sleep(0)
+        later = [asyncio.ensure_future(collected.renew("acme", ids(n))) for n in (2, 3)]
+        await asyncio.sleep(0)
+        script.gate.set()
+        assert await asyncio.gather(first, *later) == [[1], [2], [3]]
+    assert [called for _, called in script.calls] == [ids(1), ids(2, 3)]
+
+
+async def test_too_many_waiting_are_told_to_come_back(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_PENDING", 10)
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        within = asyncio.ensure_future(collected.renew("acme", ids(*range(10))))
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as refused:
+            await collected.renew("acme", ids(11))
+        assert refused.value.code == "rate_limited"
+        assert len(await within) == 10
+        assert await collected.renew("acme", ids(11)) == [11]
