@@ -92,7 +92,7 @@ def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 def _what_and_when_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     first = ("timestamp", "level", "event", "logger")
-    return {name: event[name] for name in first if name in event} | event
+    return {**{name: event[name] for name in first if name in event}, **event}
 
 
 def log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:

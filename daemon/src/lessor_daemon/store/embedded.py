@@ -164,7 +164,7 @@ class EmbeddedStore:
             raise RuntimeError("the store is not started")
         child = await asyncio.create_subprocess_exec(
             self._binary,
-            *self._arguments(),
+            *server_arguments(self._dir, self.socket_path),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -183,26 +183,6 @@ class EmbeddedStore:
         finally:
             await _end(child)
 
-    def _arguments(self) -> list[str]:
-        settings = {
-            "port": "0",
-            "unixsocket": str(self.socket_path),
-            "unixsocketperm": "700",
-            "dir": str(self._dir),
-            "daemonize": "no",
-            "logfile": "",
-            "loglevel": "notice",
-            "save": "",
-            "appendonly": "yes",
-            "appendfsync": "always",
-            "no-appendfsync-on-rewrite": "no",
-            "aof-load-truncated": "yes",
-            "auto-aof-rewrite-percentage": "100",
-            "auto-aof-rewrite-min-size": "64mb",
-            "maxmemory-policy": "noeviction",
-        }
-        return [part for name, value in settings.items() for part in (f"--{name}", value)]
-
     async def _relay_output(self, child: asyncio.subprocess.Process) -> None:
         if child.stdout is None:
             raise RuntimeError("the store's output is not piped")
@@ -216,6 +196,28 @@ class EmbeddedStore:
             level, text = parse_line(line.decode(errors="replace"))
             if text:
                 getattr(self._log, level)("store", line=text, store_pid=child.pid)
+
+
+def server_arguments(directory: Path, socket_path: Path) -> list[str]:
+    """Arguments for Valkey or Redis 7 as the embedded store needs it."""
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket_path),
+        "unixsocketperm": "700",
+        "dir": str(directory),
+        "daemonize": "no",
+        "logfile": "",
+        "loglevel": "notice",
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "no-appendfsync-on-rewrite": "no",
+        "aof-load-truncated": "yes",
+        "auto-aof-rewrite-percentage": "100",
+        "auto-aof-rewrite-min-size": "64mb",
+        "maxmemory-policy": "noeviction",
+    }
+    return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
 
 def parse_line(line: str) -> tuple[str, str]:

@@ -1,0 +1,48 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from blockbuster import BlockBuster
+from support.daemon import DaemonProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[None]:
+    """A blocking call inside an event loop fails the test that made it."""
+    blockbuster = BlockBuster(["lessor_daemon"])
+    blockbuster.activate()
+    try:
+        yield
+    finally:
+        blockbuster.deactivate()
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """Makes daemons, not started yet, and ends them with the test."""
+    made: list[DaemonProcess] = []
+
+    def make(*options: str, **more: str) -> DaemonProcess:
+        directory = tmp_path / f"daemon-{len(made)}"
+        directory.mkdir()
+        made.append(DaemonProcess(directory, *options, **more))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.end()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+    """A daemon on the embedded store that serves the organizations of ``support.daemon``."""
+    made = make_daemon()
+    made.start()
+    return made

@@ -1,0 +1,1 @@
+"""What tests share: real daemons, real stores, and waiting for conditions."""
