@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test serve bench faults clean
+.PHONY: setup demo lint test serve bench faults clean
 .DEFAULT_GOAL := setup
 
 .venv/.ready: pyproject.toml protocol/pyproject.toml client/pyproject.toml daemon/pyproject.toml
@@ -14,3 +14,16 @@ BIN := .venv/bin
 	@touch $@
 
 setup: .venv/.ready
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What a commit must pass. PYTEST adds options: make test PYTEST="-k drain -x".
+test: lint
+	$(BIN)/pytest $(PYTEST)
+
+serve: setup
+	$(BIN)/lessor serve --data-dir .lessor
