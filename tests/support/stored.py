@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from lessor_daemon.store import leases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lessor_daemon.store.leases import LeaseRecord
     from lessor_daemon.store.store import Store
 
 ALWAYS = re.compile(r"lessor:(store|organizations|operator-keys|key:\w+)")
@@ -21,7 +24,7 @@ OF_ORG = re.compile(
 
 async def assert_consistent(store: Store) -> None:
     """Every key is one we know, and all that says the same thing says the same."""
-    names = [key.decode() for key in await store.redis.keys("*")]
+    names = [key.decode() for key in await _ask(store, "KEYS", "*")]
     unknown = [key for key in names if not ALWAYS.fullmatch(key) and not OF_ORG.fullmatch(key)]
     assert not unknown, f"keys that nobody should have written: {unknown}"
     orgs = {match["org"] for key in names if (match := OF_ORG.fullmatch(key))}
@@ -36,17 +39,14 @@ async def assert_at_rest(store: Store, org: str) -> None:
     kept = re.compile(
         rf"\{{{org}\}}:(clock|organization|members|keys|licenses|ended|[\w.-]+:(quota|machines))"
     )
-    left = [key.decode() for key in await store.redis.keys(f"{{{org}}}:*")]
+    left = [key.decode() for key in await _ask(store, "KEYS", f"{{{org}}}:*")]
     leaked = [key for key in left if not kept.fullmatch(key)]
     assert not leaked, f"left behind: {leaked}"
 
 
 async def _assert_leases_agree(store: Store, org: str) -> None:
-    redis = store.redis
-    deadlines = {
-        lease_id for lease_id, _ in await redis.zrange(f"{{{org}}}:leases", 0, -1, withscores=True)
-    }
-    records = []
+    deadlines = set(await _ask(store, "ZRANGE", f"{{{org}}}:leases", 0, -1))
+    records: list[LeaseRecord] = []
     cursor = 0
     while True:
         page, cursor = await leases.scan(store, org, cursor, about=1000)
@@ -54,31 +54,45 @@ async def _assert_leases_agree(store: Store, org: str) -> None:
         if not cursor:
             break
     assert {record.lease_id for record in records} == deadlines
-    licenses = {key.decode() for key in await redis.smembers(f"{{{org}}}:licenses")}
+    licenses = {key.decode() for key in await _ask(store, "SMEMBERS", f"{{{org}}}:licenses")}
     assert {record.license for record in records} <= licenses
     for license in licenses:
         mine = [record for record in records if record.license == license]
-        use = await redis.smembers(f"{{{org}}}:{license}:use")
-        assert use == {record.lease_id for record in mine}
-        busy = await redis.hgetall(f"{{{org}}}:{license}:busy")
-        counted = Counter(record.machine.encode() for record in mine)
-        assert {machine: int(count) for machine, count in busy.items()} == dict(counted)
-        machines = dict(await redis.zrange(f"{{{org}}}:{license}:machines", 0, -1, withscores=True))
-        assert set(busy) <= set(machines), "a machine is busy but not registered"
-        idle = set(machines) - set(busy)
-        assert all(machines[machine] > 0 for machine in idle), "an ephemeral machine stayed"
+        await _assert_license_agrees(store, f"{{{org}}}:{license}", mine)
+
+
+async def _assert_license_agrees(store: Store, prefix: str, mine: list[LeaseRecord]) -> None:
+    use = set(await _ask(store, "SMEMBERS", f"{prefix}:use"))
+    assert use == {record.lease_id for record in mine}
+    busy = await _pairs(store, "HGETALL", f"{prefix}:busy")
+    assert busy == dict(Counter(record.machine.encode() for record in mine))
+    machines = await _pairs(store, "ZRANGE", f"{prefix}:machines", 0, -1, "WITHSCORES")
+    assert set(busy) <= set(machines), "a machine is busy but not registered"
+    idle = set(machines) - set(busy)
+    assert all(machines[machine] > 0 for machine in idle), "an ephemeral machine stayed"
 
 
 async def _assert_line_agrees(store: Store, org: str) -> None:
-    redis = store.redis
-    waiting = set(await redis.zrange(f"{{{org}}}:waiting", 0, -1))
-    waiters = set(await redis.hkeys(f"{{{org}}}:waiter"))
+    waiting = set(await _ask(store, "ZRANGE", f"{{{org}}}:waiting", 0, -1))
+    waiters = set(await _ask(store, "HKEYS", f"{{{org}}}:waiter"))
     queued: list[bytes] = []
-    for license in await redis.smembers(f"{{{org}}}:licenses"):
-        queued += await redis.zrange(f"{{{org}}}:{license.decode()}:queue", 0, -1)
+    for license in await _ask(store, "SMEMBERS", f"{{{org}}}:licenses"):
+        queued += await _ask(store, "ZRANGE", f"{{{org}}}:{license.decode()}:queue", 0, -1)
     assert waiting == waiters == set(queued)
     assert len(queued) == len(set(queued)), "one waiter stands in two lines"
-    live = set(await redis.zrange(f"{{{org}}}:leases", 0, -1))
+    live = set(await _ask(store, "ZRANGE", f"{{{org}}}:leases", 0, -1))
     assert not live & waiting, "a holder waits"
-    ended = set(await redis.zrange(f"{{{org}}}:ended", 0, -1))
+    ended = set(await _ask(store, "ZRANGE", f"{{{org}}}:ended", 0, -1))
     assert not live & ended, "an ended lease lives"
+
+
+async def _ask(store: Store, *command: str | int) -> Iterable[bytes]:
+    """The members that a command names."""
+    reply: Iterable[bytes] = await store.redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis leaves it untyped
+    return reply
+
+
+async def _pairs(store: Store, *command: str | int) -> dict[bytes, float]:
+    """Members and their numbers."""
+    pairs = dict(await store.redis.execute_command(*command))  # type: ignore[no-untyped-call]  # likewise
+    return {member: float(number) for member, number in pairs.items()}

@@ -20,11 +20,13 @@ class Script:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[bytes]]] = []
         self.error: Exception | None = None
+        self.called = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def __call__(self, org: str, ids: Sequence[bytes]) -> list[int | str]:
         self.calls.append((org, list(ids)))
+        self.called.set()
         await self.gate.wait()
         if self.error:
             raise self.error
@@ -94,8 +96,7 @@ async def test_what_comes_while_a_call_is_under_way_fills_the_next_one(script: S
     async with asyncio.TaskGroup() as group:
         collected = Renewals(script, group)
         first = asyncio.ensure_future(collected.renew("acme", ids(1)))
-        while not script.calls:
-            await asyncio.sleep(0)
+        await script.called.wait()
         later = [asyncio.ensure_future(collected.renew("acme", ids(n))) for n in (2, 3)]
         await asyncio.sleep(0)
         script.gate.set()

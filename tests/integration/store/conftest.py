@@ -7,28 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor_daemon.store.store import Store
 from support.organization import Organization
-from support.redis_server import RedisServer, available_servers, start_redis
 from support.stored import assert_consistent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-
-@pytest.fixture(scope="session", params=sorted(available_servers()))
-def redis_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedisServer]:
-    binary = available_servers()[request.param]
-    server = start_redis(binary, tmp_path_factory.mktemp(request.param))
-    yield server
-    server.stop()
+    from collections.abc import AsyncIterator
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+async def store(store_url: str) -> AsyncIterator[Store]:
     """An empty store; afterwards only keys that may be there, and all of them in agreement."""
-    opened = Store.open(redis_server.url)
-    await opened.redis.flushall()
+    opened = Store.open(store_url)
     yield opened
     await assert_consistent(opened)
     await opened.close()
