@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor_daemon.store.store import Store
 from support.organization import Organization
+from support.redis_server import available_servers, start_redis
 from support.stored import assert_consistent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session", params=sorted(available_servers()))
+def redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    binary = available_servers()[request.param]
+    server = start_redis(binary, tmp_path_factory.mktemp(request.param))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     """An empty store; afterwards only keys that may be there, and all of them in agreement."""
-    opened = Store.open(store_url)
+    opened = Store.open(redis_server.url)
+    await opened.redis.flushall()
     yield opened
     await assert_consistent(opened)
     await opened.close()
