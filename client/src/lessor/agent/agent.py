@@ -1,0 +1,506 @@
+"""The agent: asks for the seat, renews the lease while the command runs, gives the seat back.
+
+It drives ``lessor_protocol.lease`` and decides nothing about deadlines itself. While a request is
+in flight it goes on serving signals and the leash: ``_wait`` is what the transport waits with.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from lessor_protocol import lease
+from lessor_protocol.duration import format_duration
+from lessor_protocol.errors import Problem
+from lessor_protocol.lease_id import format_lease_id
+from lessor_protocol.messages import (
+    UNLIMITED_WAIT_MS,
+    AcquireRequest,
+    Process,
+    Queued,
+    Renewal,
+    holders_of,
+)
+
+from lessor import ci, exits, machine
+from lessor.clock import now_ms
+from lessor.connection import TimedOut
+from lessor.errors import LessorError, NoAnswer, UsageError, from_code
+from lessor.server import Server
+from lessor.text import clean
+
+from . import explain
+from .giving_back import give_back
+from .job import Job
+from .launch import Unstartable
+from .leashed import Leashed, LeashFailed
+from .signals import ENDING, signal_name
+from .watch import AT_DEADLINE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lessor_protocol.lease import LeaseState
+    from lessor_protocol.messages import Holder, Lease, RenewAnswer
+
+    from lessor.config import ClientConfig
+
+    from .cgroup import Cgroup
+    from .narrator import Events, Narrator
+    from .options import Options
+    from .signals import Inbox
+    from .terminal import Terminal
+    from .wire import Line
+
+_LONGEST_POLL_MS = 250
+# A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
+_RETELL_EVERY_MS = 30_000
+_COMMAND_TOLD = 200
+_LAST_TRY_MS = 1_000
+"""After no server was reached: a lost reply may have granted a seat, so one release is tried."""
+
+WHY_LOST = "lost"
+_LOSS = frozenset({WHY_LOST, AT_DEADLINE})
+
+
+class Withdrawn(Exception):
+    """A signal came while there was no command yet."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal_name(signum))
+        self.signum = signum
+
+
+class TreeGone(Exception):
+    """Nothing of the command is left: the request in flight has lost its purpose."""
+
+
+class Agent:
+    """One run, from the first request to the exit code."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        license: str,
+        config: ClientConfig,
+        lease_id: bytes,
+        leash_pid: int,
+        line: Line,
+        inbox: Inbox,
+        terminal: Terminal,
+        cgroup: Cgroup,
+        narrator: Narrator,
+        events: Events,
+    ) -> None:
+        self._options = options
+        self._license = license
+        self._environ = config.environ
+        self._lease_id = lease_id
+        self._inbox = inbox
+        self._narrator = narrator
+        self._events = events
+        self._server = Server(config, wait=self._wait)
+        self._leashed = Leashed(line, leash_pid, options, cgroup, self._on_leash_message)
+        self._job = Job(self._leashed, terminal, inbox, narrator)
+        self._poller = select.poll()
+        self._poller.register(self._leashed.fileno(), select.POLLIN)
+        self._poller.register(inbox.fileno(), select.POLLIN)
+        self._state: LeaseState = lease.begin(
+            now_ms(),
+            wait_ms=options.wait_ms,
+            connect_timeout_ms=options.connect_timeout_ms,
+            spread=lease_id[0] / 256,
+        )
+        self._request: AcquireRequest | None = None
+        self._granted: Lease | None = None
+        self._holders: list[Holder] = []
+        self._told: object = None
+        self._told_ms = 0
+        self._is_seeking = True
+        self._was_queued = False
+        self._loss_told = False
+        self._unstartable: Unstartable | None = None
+
+    def run(self) -> int:
+        """The exit code of ``lessor run``.
+
+        Raises ``LessorError`` for wrong usage that only the server can tell.
+        """
+        try:
+            return self._run()
+        except Withdrawn as withdrawn:
+            self._narrator.say(f"{withdrawn}: no longer waiting for a seat")
+            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
+            return exits.BY_SIGNAL + withdrawn.signum
+        except LeashFailed as failure:
+            self._narrator.fail(f"{failure}: the command was killed")
+            self._events.emit("stopped", why="leash", leash=str(failure))
+            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
+            return exits.LESSOR_FAILED
+        except LessorError:
+            self._give_back_quietly(_LAST_TRY_MS)
+            raise
+        finally:
+            self._leashed.end()
+            self._server.close()
+            self._narrator.flush()
+            self._events.flush()
+
+    def _run(self) -> int:
+        self._seek()
+        granted = self._granted
+        if granted is None:
+            return self._refused()
+        self._is_seeking = False
+        self._start(granted)
+        self._hold(granted)
+        self._leashed.send("mine")
+        self._tell_stopped()
+        if not self._release(lease.RELEASE_PATIENCE_MS):
+            self._narrator.fail("no server took the seat back; it is free again after its deadline")
+        return self._exit_code()
+
+    # Asking for a seat --------------------------------------------------------------------------
+
+    def _seek(self) -> None:
+        while self._state.phase in (lease.ACQUIRING, lease.WAITING):
+            now = now_ms()
+            self._state = lease.passed(self._state, now)
+            if lease.next_request(self._state, now) == lease.SEND_ACQUIRE:
+                self._ask_for_seat(now)
+            elif not self._state.is_over:
+                self._tell_waiting_again(now)
+                self._pause(min(lease.wake_at_ms(self._state), now + _RETELL_EVERY_MS))
+
+    def _ask_for_seat(self, now: int) -> None:
+        timeout_ms = lease.attempt_timeout_ms(self._state, now)
+        self._state = lease.sent(self._state, now)
+        try:
+            request = self._acquire_request(timeout_ms)
+            request.wait_ms = lease.remaining_wait_ms(
+                self._state, now, longest_ms=UNLIMITED_WAIT_MS
+            )
+            answer = self._server.acquire(request, timeout_ms)
+        except Problem as problem:
+            self._take_problem(problem)
+        except NoAnswer as error:
+            if self._state.failures == 0:
+                self._narrator.say(f"no answer yet: {error}")
+            self._state = lease.failed(self._state, now_ms(), reason=str(error))
+        else:
+            if isinstance(answer, Queued):
+                self._take_queued(answer)
+            else:
+                self._take_grant(answer)
+
+    def _acquire_request(self, timeout_ms: int) -> AcquireRequest:
+        if self._request is None:
+            if not self._license:
+                self._license = self._ask_for_license(timeout_ms)
+            labels = {**ci.labels(self._environ), **self._options.labels}
+            command = clean(" ".join(self._options.command), _COMMAND_TOLD)
+            self._request = AcquireRequest(
+                self._lease_id,
+                self._license,
+                machine.identify(self._environ, self._options.machine, self._options.ephemeral),
+                Process(os.getpid(), command, machine.user_name()),
+                labels=labels,
+            )
+            self._leashed.send("asked")
+        return self._request
+
+    def _ask_for_license(self, timeout_ms: int) -> str:
+        found = self._server.whoami(timeout_ms).get("default_license")
+        if isinstance(found, str) and found:
+            return found
+        raise UsageError(
+            "say which license: --license NAME or LESSOR_LICENSE "
+            "(the organization has not exactly one floating license)"
+        )
+
+    def _take_grant(self, granted: Lease) -> None:
+        self._state = lease.granted(
+            self._state,
+            now_ms(),
+            ttl_ms=granted.ttl_ms,
+            renew_after_ms=granted.renew_after_ms,
+        )
+        if self._state.phase == lease.HELD:
+            self._granted = granted
+
+    def _take_queued(self, queued: Queued) -> None:
+        self._state = lease.queued(self._state, now_ms(), retry_after_ms=queued.retry_after_ms)
+        self._was_queued = True
+        self._tell_waiting(queued.position, queued.blocked_by, queued.holders)
+
+    def _take_problem(self, problem: Problem) -> None:
+        retry_after_ms = None if problem.retry_after is None else round(problem.retry_after * 1000)
+        self._holders = holders_of(problem)
+        self._state = lease.refused(
+            self._state,
+            now_ms(),
+            code=problem.code,
+            reason=problem.detail,
+            retry_after_ms=retry_after_ms,
+        )
+        if self._state.phase == lease.WAITING:
+            blocked_by = problem.data.get("blocked_by")
+            shown = blocked_by if isinstance(blocked_by, str) else problem.code
+            self._tell_waiting(0, shown, self._holders)
+
+    def _tell_waiting(self, position: int, blocked_by: str, holders: list[Holder]) -> None:
+        """Tell on change; ``_tell_waiting_again`` sees to it that 30 s never pass in silence."""
+        self._holders = holders
+        told = (position, blocked_by, [(h.user, h.machine, h.since) for h in holders])
+        if told == self._told and now_ms() < self._told_ms + _RETELL_EVERY_MS:
+            return
+        self._told, self._told_ms = told, now_ms()
+        self._narrator.say(
+            explain.describe_wait(self._license, position, blocked_by, holders, time.time())
+        )
+        self._events.emit(
+            "waiting",
+            license=self._license,
+            position=position,
+            blocked_by=blocked_by,
+            holders=[holder.to_wire() for holder in holders],
+        )
+
+    def _tell_waiting_again(self, now: int) -> None:
+        """While no server answers, or answers rarely."""
+        since_ms = now - self._told_ms
+        if self._told_ms and since_ms >= _RETELL_EVERY_MS:
+            self._told_ms = now
+            trouble = f" ({self._state.reason})" if self._state.reason else ""
+            self._narrator.say(f"still waiting for a seat of {self._license}{trouble}")
+
+    def _refused(self) -> int:
+        state = self._state
+        text = explain.describe_refusal(
+            self._license, state.code, state.reason, self._holders, time.time()
+        )
+        self._narrator.fail(text)
+        if state.code == lease.UNREACHABLE:
+            self._give_back_quietly(_LAST_TRY_MS)
+        elif self._was_queued:
+            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
+        code = from_code(state.code, state.reason).exit_code
+        if code == exits.NO_SEAT and self._options.no_seat_code is not None:
+            return self._options.no_seat_code
+        return code
+
+    # Holding it ---------------------------------------------------------------------------------
+
+    def _start(self, granted: Lease) -> None:
+        lease_id = format_lease_id(granted.lease_id)
+        self._narrator.detail(
+            f"seat of {granted.license} granted: lease {lease_id}, token {granted.token}"
+        )
+        self._events.emit(
+            "granted",
+            lease_id=lease_id,
+            license=granted.license,
+            token=granted.token,
+            ttl=granted.ttl_ms / 1000,
+        )
+        settings = {
+            "LESSOR_LEASE_ID": lease_id,
+            "LESSOR_FENCING_TOKEN": str(granted.token),
+            "LESSOR_LICENSE": granted.license,
+            "LESSOR_COUNT": "1",
+            "LESSOR_URL": self._server.url,
+        }
+        self._leashed.start(self._state.deadline_ms, self._state.ttl_ms, settings)
+
+    def _hold(self, granted: Lease) -> None:
+        """Keep the lease until the tree is gone, be it in the middle of a request."""
+        try:
+            while True:
+                self._hold_on(granted)
+        except TreeGone:
+            return
+
+    def _hold_on(self, granted: Lease) -> None:
+        now = now_ms()
+        self._state = lease.passed(self._state, now)
+        if self._state.phase == lease.LOST and not self._loss_told:
+            self._lose()
+        is_due = lease.next_request(self._state, now) == lease.SEND_RENEW
+        if is_due and self._leashed.is_current:
+            self._renew(granted, now)
+        elif is_due:
+            # The leash does not know the last deadline yet, so there must be no later one.
+            self._pause(self._state.deadline_ms)
+        else:
+            self._pause(lease.wake_at_ms(self._state))
+
+    def _renew(self, granted: Lease, now: int) -> None:
+        timeout_ms = lease.attempt_timeout_ms(self._state, now)
+        self._state = lease.sent(self._state, now)
+        failures = self._state.failures
+        try:
+            renewal = Renewal(self._lease_id, granted.certificate)
+            answer = self._server.renew([renewal], timeout_ms)
+        except Problem as problem:
+            self._state = lease.refused(
+                self._state, now_ms(), code=problem.code, reason=problem.detail
+            )
+        except NoAnswer as error:
+            self._state = lease.failed(self._state, now_ms(), reason=str(error))
+        else:
+            self._take_renewal(answer, failures)
+        if self._state.failures > failures:
+            self._tell_renew_failed()
+
+    def _take_renewal(self, answer: RenewAnswer, failures: int) -> None:
+        for lost in answer.lost:
+            if lost.lease_id == self._lease_id:
+                self._state = lease.lost(self._state, code=lost.code, reason=lost.reason)
+                return
+        if self._lease_id not in answer.renewed:
+            reason = "the server's answer does not name the lease"
+            self._state = lease.failed(self._state, now_ms(), reason=reason)
+            return
+        self._state = lease.renewed(
+            self._state, now_ms(), ttl_ms=answer.ttl_ms, renew_after_ms=answer.renew_after_ms
+        )
+        if self._state.phase == lease.HELD:
+            self._leashed.hold(self._state.deadline_ms, self._state.ttl_ms)
+            if failures:
+                self._narrator.say("the lease is renewed again")
+        for notice in answer.notices:
+            self._tell_notice(notice)
+
+    def _lose(self) -> None:
+        self._loss_told = True
+        state = self._state
+        self._events.emit("lost", code=state.code, reason=state.reason)
+        why = state.reason or state.code
+        if self._options.warn_on_lost:
+            self._narrator.fail(f"THE LEASE IS LOST ({why}): the command runs on without a seat")
+        else:
+            self._narrator.fail(f"the lease is lost ({why}): the command is stopped")
+            self._leashed.stop(WHY_LOST)
+
+    def _tell_renew_failed(self) -> None:
+        state = self._state
+        left_ms = max(0, state.deadline_ms - now_ms())
+        self._events.emit(
+            "renew_failed", code=state.code, reason=state.reason, deadline_in=left_ms / 1000
+        )
+        text = f"renewing failed, the seat holds for {format_duration(left_ms)}: {state.reason}"
+        (self._narrator.say if state.failures == 1 else self._narrator.detail)(text)
+
+    def _tell_notice(self, notice: object) -> None:
+        self._events.emit("notice", notice=notice)
+        text = notice.get("text") if isinstance(notice, dict) else None
+        if isinstance(text, str):
+            self._narrator.say(text)
+
+    # Waiting: signals and the leash are served at once, whatever else is under way ----------------
+
+    def _wait(self, fd: int, for_write: bool, until_ms: int) -> None:
+        """What the transport waits with. Raises ``TimedOut``, or aborts the request."""
+        if not self._wait_for(fd, select.POLLOUT if for_write else select.POLLIN, until_ms):
+            raise TimedOut
+
+    def _pause(self, until_ms: int) -> None:
+        """Wait for something to happen, at most until then."""
+        self._wait_for(None, 0, until_ms)
+
+    def _wait_for(self, fd: int | None, event: int, until_ms: int) -> bool:
+        """Whether ``fd`` is ready. Without one, return after anything was served."""
+        if fd is not None:
+            self._poller.register(fd, event)
+        try:
+            while True:
+                limit_ms = min(self._leashed.wake_in_ms, _LONGEST_POLL_MS)
+                left_ms = until_ms - now_ms()
+                ready = self._poller.poll(max(0, min(left_ms, limit_ms)))
+                # Even when ``fd`` is ready too: a signal must not wait for its turn behind it.
+                self._serve()
+                if any(ready_fd == fd for ready_fd, _ in ready):
+                    return True
+                if left_ms <= 0 or (fd is None and ready):
+                    return False
+        finally:
+            if fd is not None:
+                self._poller.unregister(fd)
+
+    def _serve(self) -> None:
+        """Raises ``TreeGone``, ``LeashFailed`` or ``Withdrawn`` when there is no going on."""
+        self._narrator.flush()
+        self._events.flush()
+        was_gone = self._leashed.is_gone
+        self._leashed.check()
+        for signum in self._inbox.take():
+            if not self._is_seeking and not was_gone:
+                self._job.take_signal(signum)
+            elif signum in ENDING:
+                raise Withdrawn(signum)
+            elif signum == signal.SIGTSTP:
+                self._job.suspend_self()
+        if self._leashed.is_gone and not was_gone:
+            raise TreeGone
+
+    def _on_leash_message(self, word: str, fields: list[str]) -> None:
+        if word == "started":
+            self._events.emit(
+                "started",
+                agent_pid=os.getpid(),
+                leash_pid=self._leashed.pid,
+                child_pid=int(fields[0]),
+            )
+            self._narrator.detail(f"the command runs as pid {fields[0]}")
+        elif word == "unstartable":
+            self._unstartable = Unstartable(int(fields[0]))
+        elif word == "stopped":
+            self._job.child_stopped(int(fields[0]), self._state.deadline_ms)
+        elif word == "leftover":
+            self._narrator.say(
+                f"the command left {fields[0]} running, which are stopped: {fields[1]}"
+            )
+            self._events.emit("notice", notice={"code": "leftover", "processes": fields[1]})
+        elif word == "stopping" and fields[0] == AT_DEADLINE:
+            self._narrator.fail("no renewal came through and the seat ends: the command is stopped")
+
+    # The end ------------------------------------------------------------------------------------
+
+    def _tell_stopped(self) -> None:
+        status = self._leashed.status
+        code = None if status is None else os.waitstatus_to_exitcode(status)
+        self._events.emit("stopped", why=self._leashed.gone_why, exit=code)
+
+    def _release(self, patience_ms: int) -> bool:
+        done = give_back(
+            self._server, self._lease_id, self._state, self._pause, patience_ms=patience_ms
+        )
+        if done:
+            self._events.emit("released", lease_id=format_lease_id(self._lease_id))
+        return done
+
+    def _give_back_quietly(self, patience_ms: int) -> None:
+        """Withdraw what may have been asked for. A signal meanwhile ends the attempt."""
+        if self._request is None:
+            return
+        self._is_seeking = True
+        try:
+            self._release(patience_ms)
+        except (Withdrawn, LeashFailed, TreeGone):
+            return
+
+    def _exit_code(self) -> int:
+        status = self._leashed.status
+        if self._unstartable is not None:
+            trouble = self._unstartable
+            self._narrator.fail(f"{self._options.command[0]}: {trouble}")
+            return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
+        if self._leashed.gone_why in _LOSS or status is None:
+            return exits.LOST
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            return code
+        self._job.pass_on(-code)
+        return exits.BY_SIGNAL - code

@@ -1,0 +1,103 @@
+"""What people read while they wait for a seat, and when they get none."""
+
+from __future__ import annotations
+
+from lessor_protocol.duration import format_duration
+from lessor_protocol.errors import NO_SEAT
+from lessor_protocol.lease import UNREACHABLE
+
+from lessor.text import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lessor_protocol.messages import Holder
+
+_HOLDERS_SHOWN = 5
+_COMMAND_SHOWN = 60
+_LABELS_SHOWN = ("job_url", "branch")
+
+_BLOCKED = {
+    "seats": "all seats are taken",
+    "machines": "all places for machines are taken",
+    "seats_exhausted": "all seats are taken",
+    "machines_exhausted": "all places for machines are taken",
+    "recovering": "the server is recovering and grants seats again soon",
+}
+
+_ADVICE = {
+    "seats_exhausted": "wait longer with --wait, or ask a holder or an admin to free a seat",
+    "machines_exhausted": "run on a registered machine, or ask an admin to remove one",
+    "unauthenticated": "check LESSOR_API_KEY or LESSOR_API_KEY_FILE",
+    "revoked": "ask an admin for a new key",
+    "license_expired": "ask an admin to renew the license",
+    "unknown_license": "check --license or LESSOR_LICENSE; lessor status lists the licenses",
+    "recovering": "try again in a minute, or wait with --wait",
+    UNREACHABLE: "check LESSOR_URL and the network",
+}
+
+
+def describe_holders(holders: list[Holder], wall_seconds: float) -> str:
+    """``held by ada on ci-1 (pytest -x) for 5m; bob on …``; empty for none."""
+    if not holders:
+        return ""
+    shown = [_describe_holder(holder, wall_seconds) for holder in holders[:_HOLDERS_SHOWN]]
+    more = len(holders) - len(shown)
+    return "held by " + "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _describe_holder(holder: Holder, wall_seconds: float) -> str:
+    text = f"{holder.user or 'somebody'} on {holder.machine or 'some machine'}"
+    if holder.command:
+        text += f" ({clean(holder.command, _COMMAND_SHOWN)})"
+    seconds = seconds_since(holder.since, wall_seconds)
+    if seconds is not None:
+        text += f" for {format_duration(seconds * 1000)}"
+    labels = [holder.labels[name] for name in _LABELS_SHOWN if holder.labels.get(name)]
+    return text + (f" [{', '.join(labels)}]" if labels else "")
+
+
+def seconds_since(since: str, wall_seconds: float) -> int | None:
+    """How long ago an RFC 3339 time was. Other clocks may differ from ours, so never below 0."""
+    if not since:
+        return None
+    from datetime import UTC, datetime  # noqa: PLC0415 - only who waits pays for it
+
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0, int(wall_seconds - moment.timestamp()))
+
+
+def describe_block(blocked_by: str) -> str:
+    """Why nobody gets in now."""
+    return _BLOCKED.get(blocked_by, f"blocked by {blocked_by}")
+
+
+def describe_wait(
+    license: str, position: int, blocked_by: str, holders: list[Holder], wall_seconds: float
+) -> str:
+    """One line for who waits."""
+    place = f", position {position}" if position else ""
+    parts = [f"waiting for a seat of {license}{place}: {describe_block(blocked_by)}"]
+    held = describe_holders(holders, wall_seconds)
+    return "; ".join([*parts, held] if held else parts)
+
+
+def describe_refusal(
+    license: str, code: str, reason: str, holders: list[Holder], wall_seconds: float
+) -> str:
+    """Why there is no seat, who has them, and what to do."""
+    name = license or "the license"
+    if code in NO_SEAT or code == "recovering":
+        text = f"no seat of {name}: {describe_block(code)}"
+        held = describe_holders(holders, wall_seconds)
+        text += f"; {held}" if held else ""
+    elif code == UNREACHABLE:
+        text = f"no server could be reached: {reason}"
+    else:
+        text = f"no seat of {name}: {reason or code} ({code})"
+    advice = _ADVICE.get(code)
+    return f"{text}; {advice}" if advice else text

@@ -1,0 +1,290 @@
+"""The leash: parent of the command, which stops the whole tree in time whatever the agent does.
+
+It is forked before the agent loads the network, holds no connection, and wakes up a few times a
+second at most. It knows the deadline of the agent's last ``hold`` and follows one ``Watch``:
+
+* the deadline comes (agent frozen, or no server): the tree is asked, then killed;
+* the agent is dead: the tree is asked at once, killed after the grace, the seat given back;
+* the command ends and leaves descendants: they are named and stopped, it was their seat too.
+
+Messages are read before time is looked at. A leash that was frozen for a moment then meets the
+newest deadline first, and a short freeze harms nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from lessor_protocol import lease
+
+from lessor.clock import now_ms
+
+from . import linux
+from .launch import Unstartable, command_environment, launch, let_go_of_streams
+from .signals import FORWARDED, Inbox, ignore
+from .tree import Tree, describe, send_group
+from .watch import ASK, KILL, REST, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from lessor.config import ClientConfig
+
+    from .cgroup import Cgroup
+    from .narrator import Narrator
+    from .options import Options
+    from .signals import Inherited
+    from .terminal import Terminal
+    from .wire import Line
+
+_LONGEST_POLL_MS = 250
+# A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
+_KILL_ROUND_MS = 20
+_SETTLING_MS = 100
+"""Helpers that end by themselves when the command does (multiprocessing has some) get this long
+before they count as left over."""
+_AGENT_SILENCE_MS = 1_000
+"""How long after the end of the tree the agent may take to say that it gives the seat back."""
+
+WHY_AGENT_DEAD = "agent"
+WHY_LEFTOVER = "leftover"
+
+
+class Leash:
+    """``run`` never returns."""
+
+    def __init__(
+        self,
+        *,
+        line: Line,
+        path: str,
+        options: Options,
+        config: ClientConfig,
+        lease_id: bytes,
+        inherited: Inherited,
+        terminal: Terminal,
+        cgroup: Cgroup,
+        narrator: Narrator,
+    ) -> None:
+        self._line = line
+        self._path = path
+        self._options = options
+        self._config = config
+        self._lease_id = lease_id
+        self._inherited = inherited
+        self._terminal = terminal
+        self._narrator = narrator
+        self._watch = Watch(options.kill_after_ms, enforce=not options.warn_on_lost)
+        self._tree = Tree(os.getpid(), cgroup)
+        self._inbox = Inbox()
+        self._child_pid = 0
+        self._child_ended_ms: int | None = None
+        self._ended_by_signal = False
+        self._is_asked_for = False
+        self._is_alive = False
+        self._was_asked = False
+        self._leftover_named = False
+        self._gone_ms: int | None = None
+        self._agent_releases = False
+        self._agent_is_dead = False
+
+    def run(self) -> NoReturn:
+        """Serve the agent until the tree is gone and the seat is given back, or will be by it."""
+        code = 1
+        try:
+            ignore((*FORWARDED, signal.SIGTTIN, signal.SIGTTOU))
+            linux.set_name("lessor-leash")
+            linux.adopt_orphans()
+            self._inbox.accept((signal.SIGCHLD,))
+            while not self._is_finished():
+                self._poll()
+                self._step()
+            code = 0
+        except Exception as error:  # noqa: BLE001 - the last chance to say why; the tree dies below
+            self._narrator.fail(f"the leash failed: {type(error).__name__}: {error}")
+        finally:
+            if self._is_alive:
+                self._tree.kill()
+            os._exit(code)
+
+    def _step(self) -> None:
+        self._inbox.take()
+        for message in self._line.receive():
+            self._take(message)
+        if not self._line.is_open and not self._agent_is_dead:
+            self._agent_is_dead = True
+            if self._is_alive:
+                self._narrator.fail("the agent is gone: the command is stopped")
+                self._watch.stop(now_ms(), WHY_AGENT_DEAD)
+        if self._is_alive:
+            self._reap()
+        if self._is_alive:
+            self._look_for_leftover()
+            self._follow_watch()
+
+    # What the agent says ------------------------------------------------------------------------
+
+    def _take(self, message: list[str]) -> None:
+        word, number, *fields = message
+        if word == "asked":
+            self._is_asked_for = True
+        elif word == "start":
+            self._start(int(fields[0]), int(fields[1]), fields[2:])
+        elif word == "hold":
+            self._watch.hold(int(fields[0]), int(fields[1]))
+        elif word == "mine":
+            self._agent_releases = True
+        elif self._is_alive:
+            self._steer(word, fields)
+        # Last: the acknowledgement says that the message counts already.
+        self._line.send("ack", number)
+
+    def _steer(self, word: str, fields: list[str]) -> None:
+        if word == "stop":
+            self._watch.stop(now_ms(), fields[0])
+        elif word == "kill":
+            self._watch.kill(now_ms(), fields[0])
+        elif word == "signal" and self._tree.group:
+            send_group(self._tree.group, int(fields[0]))
+        elif word == "resume" and self._tree.group:
+            if fields[0] == "1":
+                self._terminal.give(self._tree.group)
+            send_group(self._tree.group, signal.SIGCONT)
+
+    def _start(self, deadline_ms: int, ttl_ms: int, settings: list[str]) -> None:
+        self._watch.hold(deadline_ms, ttl_ms)
+        if not self._line.is_open or self._watch.due(now_ms()) != REST:
+            # The agent died meanwhile, or one of us was frozen: nothing is to be started now.
+            self._gone(self._watch.why or WHY_AGENT_DEAD)
+            return
+        added = dict(setting.split("=", 1) for setting in settings)
+        self._tree.cgroup.make()
+        self._is_alive = True
+        try:
+            self._child_pid = launch(
+                path=self._path,
+                argv=self._options.command,
+                environ=command_environment(os.environ, added),
+                inherited=self._inherited,
+                terminal=self._terminal,
+                cgroup=self._tree.cgroup,
+            )
+        except Unstartable as error:
+            self._is_alive = False
+            self._line.send("unstartable", error.errno)
+            self._gone("")
+            return
+        self._tree.group = self._child_pid
+        let_go_of_streams()
+        self._line.send("started", self._child_pid)
+
+    # The tree -----------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                # Every orphan below us is our child: having none means that no descendant lives.
+                self._gone(self._watch.why)
+                return
+            if pid == 0:
+                return
+            if pid == self._child_pid:
+                self._child_changed(status)
+
+    def _child_changed(self, status: int) -> None:
+        if os.WIFSTOPPED(status):
+            self._line.send("stopped", os.WSTOPSIG(status))
+            return
+        # From now on the number may belong to another group; who remains is found by descent.
+        self._tree.group = 0
+        self._ended_by_signal = os.WIFSIGNALED(status)
+        self._child_ended_ms = now_ms()
+        self._line.send("exited", status)
+
+    def _look_for_leftover(self) -> None:
+        if self._child_ended_ms is None or self._leftover_named or self._watch.is_stopping:
+            return
+        now = now_ms()
+        if now < self._child_ended_ms + _SETTLING_MS:
+            return
+        members = self._tree.members()
+        if members:
+            self._leftover_named = True
+            self._line.send("leftover", len(members), describe(members))
+            self._watch.stop(now, WHY_LEFTOVER)
+
+    def _follow_watch(self) -> None:
+        due = self._watch.due(now_ms())
+        if due == REST:
+            return
+        if not self._was_asked:
+            self._was_asked = True
+            self._line.send("stopping", self._watch.why)
+            if due == ASK:
+                self._tree.ask(self._options.stop_signal)
+        if due == KILL:
+            self._tree.kill()
+
+    def _gone(self, why: str) -> None:
+        self._is_alive = False
+        self._gone_ms = now_ms()
+        self._tree.cgroup.remove()
+        if self._terminal.take_back(self._child_pid) and self._ended_by_signal:
+            self._terminal.repair()
+        self._line.send("gone", why)
+
+    # The end ------------------------------------------------------------------------------------
+
+    def _is_finished(self) -> bool:
+        if self._is_alive:
+            return False
+        agent_is_silent = (
+            self._gone_ms is not None
+            and not self._agent_releases
+            and now_ms() >= self._gone_ms + _AGENT_SILENCE_MS
+        )
+        if not self._agent_is_dead and not agent_is_silent:
+            return False
+        if self._is_asked_for:
+            self._give_back()
+        return True
+
+    def _give_back(self) -> None:
+        """The agent is dead or frozen, so this process loads the network after all."""
+        from lessor.server import Server  # noqa: PLC0415 - the leash stays without the network while it waits
+
+        from .giving_back import give_back  # noqa: PLC0415 - likewise
+
+        server = Server(self._config)
+        state = lease.begin(now_ms(), wait_ms=0, connect_timeout_ms=0)
+        if give_back(server, self._lease_id, state, _sleep_until):
+            self._narrator.say("the seat was given back")
+        else:
+            self._narrator.fail("no server took the seat back; it is free again after its deadline")
+        server.close()
+
+    def _poll(self) -> None:
+        poller = select.poll()
+        poller.register(self._inbox.fileno(), select.POLLIN)
+        if self._line.is_open:
+            poller.register(self._line.fileno(), select.POLLIN)
+        poller.poll(self._poll_ms())
+
+    def _poll_ms(self) -> int | None:
+        now = now_ms()
+        if self._gone_ms is not None and not self._agent_releases:
+            return max(0, self._gone_ms + _AGENT_SILENCE_MS - now)
+        if not self._is_alive:
+            return None  # waiting for a seat, or for the agent to end: nothing is due by time
+        if self._child_ended_ms is not None or self._watch.due(now) == KILL:
+            return _KILL_ROUND_MS
+        return max(0, min(self._watch.wake_at_ms - now, _LONGEST_POLL_MS))
+
+
+def _sleep_until(until_ms: int) -> None:
+    select.poll().poll(max(0, min(until_ms - now_ms(), _LONGEST_POLL_MS)))

@@ -1,0 +1,157 @@
+"""The command's process tree: who is in it, how to ask it to stop, how to kill all of it.
+
+The tree is everything below ``root_pid`` (the leash, or the agent once the leash is dead). Both
+adopt orphans, so whoever double-forks or starts a session of its own is still below. That nothing
+is left is not read here but waited for: ``waitpid`` says ``ECHILD`` only when no descendant lives.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cgroup import Cgroup
+
+_NAMES_SHOWN = 8
+
+
+class Entry:
+    """One process, as ``/proc/PID/stat`` tells."""
+
+    __slots__ = ("group", "name", "parent", "pid", "started", "state")
+
+    def __init__(
+        self, *, pid: int, name: str, state: str, parent: int, group: int, started: str
+    ) -> None:
+        self.pid = pid
+        self.name = name
+        self.state = state
+        self.parent = parent
+        self.group = group
+        self.started = started
+
+
+def parse_stat(data: bytes) -> Entry | None:
+    """Read one ``stat`` line. The name may hold spaces and brackets: the last bracket ends it."""
+    opening, closing = data.find(b"("), data.rfind(b")")
+    fields = data[closing + 2 :].split()
+    if opening < 0 or closing < opening or len(fields) < 20:
+        return None
+    return Entry(
+        pid=int(data[:opening]),
+        name=data[opening + 1 : closing].decode("utf-8", "replace"),
+        state=fields[0].decode(),
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        started=fields[19].decode(),
+    )
+
+
+def read_entry(pid: int | str) -> Entry | None:
+    """The process now, or ``None`` if there is none of this pid (or no ``/proc``)."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return parse_stat(os.read(fd, 4096))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def all_processes() -> list[Entry]:
+    """Every process that ``/proc`` shows; none without ``/proc``."""
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208 - pathlib costs 3 ms at every start
+    except OSError:
+        return []
+    found = (read_entry(name) for name in names if name.isdigit())
+    return [entry for entry in found if entry is not None]
+
+
+def below(root_pid: int, processes: list[Entry]) -> list[Entry]:
+    """All descendants of ``root_pid``, parents before their children; without zombies."""
+    children: dict[int, list[Entry]] = {}
+    for entry in processes:
+        children.setdefault(entry.parent, []).append(entry)
+    found: list[Entry] = []
+    parents = [root_pid]
+    for parent in parents:  # grows while it is walked
+        for entry in children.pop(parent, ()):
+            parents.append(entry.pid)
+            found.append(entry)
+    return [entry for entry in found if entry.state not in ("Z", "X")]
+
+
+def describe(entries: list[Entry]) -> str:
+    """``pytest (pid 812), sleep (pid 813) and 4 more``."""
+    shown = [f"{entry.name} (pid {entry.pid})" for entry in entries[:_NAMES_SHOWN]]
+    more = len(entries) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def send(pid: int, signum: int) -> None:
+    """Signal a process that may have ended or belong to somebody else (after ``sudo``)."""
+    try:
+        os.kill(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def send_group(group: int, signum: int) -> None:
+    """Signal a process group that may be gone, or partly somebody else's."""
+    try:
+        os.killpg(group, signum)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+class Tree:
+    """Everything below ``root_pid``. ``group`` is the command's process group, once it runs."""
+
+    def __init__(self, root_pid: int, cgroup: Cgroup) -> None:
+        self.root_pid = root_pid
+        self.cgroup = cgroup
+        self.group = 0
+
+    def members(self) -> list[Entry]:
+        """Who lives in it now."""
+        return below(self.root_pid, all_processes())
+
+    def ask(self, signum: int, *, spare: int = 0) -> None:
+        """Ask all of it but ``spare``; who is stopped is continued, so that it can answer."""
+        if self.group:
+            send_group(self.group, signum)
+        strays = [e for e in self.members() if e.group != self.group and e.pid != spare]
+        for entry in strays:
+            self._send(entry, signum)
+        if self.group:
+            send_group(self.group, signal.SIGCONT)
+        for entry in strays:
+            self._send(entry, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """One round of SIGKILL, to be repeated until nothing is left.
+
+        Who forks meanwhile escapes a single round where there is no control group.
+        """
+        if self.group:
+            send_group(self.group, signal.SIGKILL)
+        self.cgroup.kill()
+        for entry in self.members():
+            self._send(entry, signal.SIGKILL)
+
+    def _send(self, entry: Entry, signum: int) -> None:
+        """Signal ``entry``, unless its pid has passed on to another process by now.
+
+        Children of the root keep their pid until the root has waited for them.
+        """
+        if entry.parent != self.root_pid:
+            present = read_entry(entry.pid)
+            if present is None or present.started != entry.started:
+                return
+        send(entry.pid, signum)

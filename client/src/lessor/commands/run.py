@@ -1,0 +1,139 @@
+"""``lessor run``: from the arguments to two processes, the agent and its leash."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+
+from lessor_protocol.lease_id import new_lease_id
+
+from lessor import config, exits
+from lessor.agent import linux, wire
+from lessor.agent.cgroup import Cgroup
+from lessor.agent.launch import Unstartable, find_command, let_go_of_streams
+from lessor.agent.leash import Leash
+from lessor.agent.narrator import Events, Narrator
+from lessor.agent.options import HELP, parse
+from lessor.agent.signals import FORWARDED, Inbox, Inherited, ignore
+from lessor.agent.terminal import Terminal
+from lessor.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lessor.agent.options import Options
+    from lessor.config import ClientConfig
+
+
+def main(argv: list[str]) -> int:
+    """Run a command while it holds a seat; the exit code is described in ``exits``."""
+    options = parse(argv)
+    if options.help:
+        sys.stdout.write(HELP)
+        return exits.OK
+    narrator = Narrator(options.level)
+    try:
+        path = find_command(options.command[0], os.environ)
+    except Unstartable as trouble:
+        narrator.fail(f"{options.command[0]}: {trouble}")
+        return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
+    # Before the configuration: inside a run there is no key, and that would be the complaint.
+    refuse_nesting(options, os.environ)
+    settings = config.load(dict(os.environ))
+    for warning in settings.warnings:
+        narrator.say(warning)
+    license = options.license or settings.license
+    if not linux.IS_LINUX:
+        narrator.say(linux.WEAKER_ELSEWHERE)
+    return _part(options, path, license, settings, narrator)
+
+
+def refuse_nesting(options: Options, environ: Mapping[str, str]) -> None:
+    """Raises ``UsageError`` inside a run on the same license: it might wait for its own seat."""
+    if options.nested or not environ.get("LESSOR_LEASE_ID"):
+        return
+    around = environ.get("LESSOR_LICENSE", "")
+    if (options.license or around) == around:
+        raise UsageError(
+            f"already inside a run on {around}, which has a seat; --nested takes another one"
+        )
+
+
+def _part(
+    options: Options, path: str, license: str, settings: ClientConfig, narrator: Narrator
+) -> int:
+    """Fork the leash and become the agent."""
+    events_fd = _own_events_fd(options.events_fd)
+    inherited = Inherited()
+    terminal = Terminal.find()
+    cgroup = Cgroup.below_own(f"lessor-{os.getpid()}")
+    lease_id = new_lease_id()
+    linux.adopt_orphans()
+    # Collecting would touch, and so copy, every page that the two processes share.
+    gc.disable()
+    gc.freeze()
+    inbox = Inbox()
+    agent_end, leash_end = wire.pair()
+    # A signal between here and the leash's own settings must not end it half-made.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    leash_pid = os.fork()
+    if leash_pid == 0:
+        os.setpgid(0, 0)  # so that a SIGKILL to the agent's group leaves the leash to clean up
+        inbox.close()
+        agent_end.close()
+        if events_fd is not None:
+            os.close(events_fd)
+        leash = Leash(
+            line=leash_end,
+            path=path,
+            options=options,
+            config=settings,
+            lease_id=lease_id,
+            inherited=inherited,
+            terminal=terminal,
+            cgroup=cgroup,
+            narrator=narrator,
+        )
+        leash.run()
+    leash_end.close()
+    inbox.accept(signum for signum in FORWARDED if signum not in inherited.ignored)
+    ignore((signal.SIGTTOU,))
+    let_go_of_streams(keep=frozenset(() if events_fd is None else (events_fd,)))
+
+    # Not before the fork: the leash has no use for the network.
+    from lessor.agent.agent import Agent  # noqa: PLC0415 - see above
+
+    agent = Agent(
+        options=options,
+        license=license,
+        config=settings,
+        lease_id=lease_id,
+        leash_pid=leash_pid,
+        line=agent_end,
+        inbox=inbox,
+        terminal=terminal,
+        cgroup=cgroup,
+        narrator=narrator,
+        events=Events(events_fd, time.time),
+    )
+    return agent.run()
+
+
+def _own_events_fd(number: int | None) -> int | None:
+    """A descriptor of our own for the events; the user's is kept from the command."""
+    if number is None:
+        return None
+    if number < 2:
+        raise UsageError("--events-fd: standard input and output belong to the command")
+    try:
+        own = os.dup(number)
+    except OSError:
+        raise UsageError(f"--events-fd: descriptor {number} is not open") from None
+    if number > 2:
+        os.set_inheritable(number, False)
+        os.close(number)
+    return own
