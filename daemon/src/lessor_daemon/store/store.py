@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
@@ -21,6 +22,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from lessor_daemon import __version__
 from lessor_daemon.errors import ConfigurationError
 
 from . import keys
@@ -70,6 +72,9 @@ class Store:
                 socket_connect_timeout=CONNECT_SECONDS,
                 socket_timeout=ANSWER_SECONDS,
                 retry=Retry(NoBackoff(), 0),
+                # Named here once: by default each new connection reads the package's metadata
+                # from disk, which blocks the event loop.
+                driver_info=DriverInfo(name="lessor", lib_version=__version__),
             )
         except (ValueError, TypeError) as error:
             raise ConfigurationError("--store", str(error)) from None
