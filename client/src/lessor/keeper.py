@@ -48,6 +48,10 @@ class Waiter:
         if not self._poll(fd, for_write, until_ms):
             raise TimedOut
 
+    def now_ms(self) -> int:
+        """The time by which the lease is kept."""
+        return now_ms()
+
     def pause(self, until_ms: int) -> None:
         """Sleep. Raises ``Woken``."""
         self._poll(None, False, until_ms)
@@ -63,7 +67,7 @@ class Waiter:
         if fd is not None:
             poller.register(fd, select.POLLOUT if for_write else select.POLLIN)
         while True:
-            left_ms = until_ms - now_ms()
+            left_ms = until_ms - self.now_ms()
             ready = [found for found, _ in poller.poll(max(0, min(left_ms, _LONGEST_POLL_MS)))]
             if any(found in self._wake_fds for found in ready):
                 raise Woken
@@ -87,7 +91,7 @@ class Keeper:
     @property
     def is_held(self) -> bool:
         """Whether the lease is held at this moment, by its own deadline."""
-        self.state = machine.passed(self.state, now_ms())
+        self.state = machine.passed(self.state, self._now_ms())
         return self.state.phase == machine.HELD
 
     def resume(self, state: machine.LeaseState, certificate: str) -> None:
@@ -102,7 +106,10 @@ class Keeper:
         wait, the place in the queue is given back.
         """
         self.state = machine.begin(
-            now_ms(), wait_ms=wait_ms, connect_timeout_ms=connect_timeout_ms, spread=_spread()
+            self._now_ms(),
+            wait_ms=wait_ms,
+            connect_timeout_ms=connect_timeout_ms,
+            spread=_spread(),
         )
         granted: Lease | None = None
         holders: Sequence[Holder] = ()
@@ -110,7 +117,7 @@ class Keeper:
             while granted is None or not self.is_held:
                 if self.state.phase not in (machine.ACQUIRING, machine.WAITING):
                     raise from_code(self.state.code, self.state.reason, holders=holders)
-                if machine.next_request(self.state, now_ms()) is None:
+                if machine.next_request(self.state, self._now_ms()) is None:
                     self._pause()
                     continue
                 granted, holders = self._ask(on_wait, holders)
@@ -122,7 +129,7 @@ class Keeper:
     def _ask(
         self, on_wait: OnWait, holders: Sequence[Holder]
     ) -> tuple[Lease | None, Sequence[Holder]]:
-        began_ms = now_ms()
+        began_ms = self._now_ms()
         timeout_ms = machine.attempt_timeout_ms(self.state, began_ms)
         self._request.wait_ms = machine.remaining_wait_ms(
             self.state, began_ms, longest_ms=UNLIMITED_WAIT_MS
@@ -138,18 +145,20 @@ class Keeper:
             if self.state.phase == machine.WAITING:
                 on_wait(0, problem.code, holders)
         except NoAnswer as error:
-            self.state = machine.failed(self.state, now_ms(), reason=str(error))
+            self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
         else:
             if isinstance(answer, Lease):
                 self._certificate = answer.certificate
                 self.state = machine.granted(
                     self.state,
-                    now_ms(),
+                    self._now_ms(),
                     ttl_ms=answer.ttl_ms,
                     renew_after_ms=answer.renew_after_ms,
                 )
                 return answer, holders
-            self.state = machine.queued(self.state, now_ms(), retry_after_ms=answer.retry_after_ms)
+            self.state = machine.queued(
+                self.state, self._now_ms(), retry_after_ms=answer.retry_after_ms
+            )
             holders = answer.holders
             on_wait(answer.position, answer.blocked_by, holders)
         return None, holders
@@ -159,13 +168,13 @@ class Keeper:
 
         Afterwards ``is_held`` says whether the lease was lost. Raises ``Woken``.
         """
-        if machine.next_request(self.state, now_ms()) == machine.SEND_RENEW:
+        if machine.next_request(self.state, self._now_ms()) == machine.SEND_RENEW:
             self._renew()
         else:
             self._pause(until_ms)
 
     def _renew(self) -> None:
-        began_ms = now_ms()
+        began_ms = self._now_ms()
         timeout_ms = machine.attempt_timeout_ms(self.state, began_ms)
         self.state = machine.sent(self.state, began_ms)
         renewal = Renewal(self._request.lease_id, self._certificate)
@@ -175,25 +184,28 @@ class Keeper:
             self._refused(problem)
             return
         except NoAnswer as error:
-            self.state = machine.failed(self.state, now_ms(), reason=str(error))
+            self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
             return
         for lost in answer.lost:
             if lost.lease_id == renewal.lease_id:
                 self.state = machine.lost(self.state, code=lost.code, reason=lost.reason)
         if renewal.lease_id in answer.renewed:
             self.state = machine.renewed(
-                self.state, now_ms(), ttl_ms=answer.ttl_ms, renew_after_ms=answer.renew_after_ms
+                self.state,
+                self._now_ms(),
+                ttl_ms=answer.ttl_ms,
+                renew_after_ms=answer.renew_after_ms,
             )
         elif self.state.sent_ms is not None:
             reason = "the server answered a renewal without a word about this lease"
-            self.state = machine.failed(self.state, now_ms(), reason=reason)
+            self.state = machine.failed(self.state, self._now_ms(), reason=reason)
 
     def release(self) -> bool:
         """Give the seat back; whether the server heard. Else it returns at its deadline."""
         self._waiter.ignore_wakes()
-        self.state = machine.let_go(self.state, now_ms())
+        self.state = machine.let_go(self.state, self._now_ms())
         while not self.state.is_over:
-            began_ms = now_ms()
+            began_ms = self._now_ms()
             if machine.next_request(self.state, began_ms) is None:
                 self._pause()
                 continue
@@ -204,7 +216,7 @@ class Keeper:
             except Problem as problem:
                 self._refused(problem)
             except NoAnswer as error:
-                self.state = machine.failed(self.state, now_ms(), reason=str(error))
+                self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
             else:
                 self.state = machine.released(self.state)
         return self.state.code != machine.UNREACHABLE
@@ -217,11 +229,14 @@ class Keeper:
         except (Problem, NoAnswer):
             return  # the server forgets the place, or the seat, by itself
 
+    def _now_ms(self) -> int:
+        return self._waiter.now_ms()
+
     def _refused(self, problem: Problem) -> None:
         retry_after = problem.retry_after
         self.state = machine.refused(
             self.state,
-            now_ms(),
+            self._now_ms(),
             code=problem.code,
             reason=problem.detail,
             retry_after_ms=None if retry_after is None else round(retry_after * 1000),
@@ -229,7 +244,7 @@ class Keeper:
 
     def _pause(self, until_ms: int = machine.NEVER) -> None:
         self._waiter.pause(min(machine.wake_at_ms(self.state), until_ms))
-        self.state = machine.passed(self.state, now_ms())
+        self.state = machine.passed(self.state, self._now_ms())
 
 
 def _spread() -> float:

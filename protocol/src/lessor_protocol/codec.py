@@ -19,6 +19,10 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_ITEMS = 10_000
 
+_LEAVES = (str, int, float, type(None))
+"""What a message is made of besides objects and lists; a bool is an int here. msgpack could carry
+binary and timestamps too, which would have no counterpart in JSON."""
+
 
 def encode(value: object, media_type: str) -> bytes:
     """``value``, made of dicts, lists, strings, numbers, booleans and None, as bytes."""
@@ -93,6 +97,8 @@ def _check_bounds(value: object) -> None:
                 following.extend(item.values())
             elif isinstance(item, list):
                 following.extend(item)
+            elif not isinstance(item, _LEAVES):
+                raise Problem("malformed", f"{type(item).__name__} is not part of the protocol")
         if not following:
             return
         count += len(following)
