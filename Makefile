@@ -15,6 +15,9 @@ BIN := .venv/bin
 
 setup: .venv/.ready
 
+demo: setup
+	@$(BIN)/python deploy/demo/demo.py
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -232,7 +232,7 @@ def refused(
     if state.phase == RELEASING:
         if code in TRANSIENT:
             return _again(state, now_ms, code, reason)
-        return _replace(state, phase=DONE, sent_ms=None)
+        return released(state)
     return _replace(state, sent_ms=None)
 
 
@@ -305,6 +305,8 @@ def let_go(state: LeaseState, now_ms: int) -> LeaseState:
     return _replace(
         state,
         phase=RELEASING,
+        code="",
+        reason="",
         due_ms=now_ms,
         sent_ms=None,
         failures=0,
@@ -313,7 +315,7 @@ def let_go(state: LeaseState, now_ms: int) -> LeaseState:
 
 
 def released(state: LeaseState) -> LeaseState:
-    """The release was answered."""
+    """The release was answered, be it that there was nothing to release."""
     if state.phase != RELEASING:
         return state
-    return _replace(state, phase=DONE, sent_ms=None)
+    return _replace(state, phase=DONE, code="", reason="", sent_ms=None)
