@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.messages import UNLIMITED_WAIT_MS, Lease, Renewal, holders_of
 
+from .agent import explain
 from .clock import now_ms
 from .connection import TimedOut
 from .errors import NoAnswer, from_code
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from lessor_protocol.messages import AcquireRequest, Holder
 
+    from .errors import LessorError
     from .server import Server
 
     OnWait = Callable[[int, str, Sequence[Holder]], None]
@@ -116,7 +119,7 @@ class Keeper:
         try:
             while granted is None or not self.is_held:
                 if self.state.phase not in (machine.ACQUIRING, machine.WAITING):
-                    raise from_code(self.state.code, self.state.reason, holders=holders)
+                    raise self._why_not(holders)
                 if machine.next_request(self.state, self._now_ms()) is None:
                     self._pause()
                     continue
@@ -125,6 +128,13 @@ class Keeper:
             if self.state.phase != machine.HELD and self._may_be_known:
                 self._withdraw()
         return granted
+
+    def _why_not(self, holders: Sequence[Holder]) -> LessorError:
+        state = self.state
+        text = explain.describe_refusal(
+            self._request.license, state.code, state.reason, list(holders), time.time()
+        )
+        return from_code(state.code, text, holders=holders)
 
     def _ask(
         self, on_wait: OnWait, holders: Sequence[Holder]

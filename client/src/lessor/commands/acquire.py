@@ -9,18 +9,20 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from lessor_protocol.lease_id import format_lease_id
 
 from lessor import config as configuration
 from lessor import exits, holders
+from lessor.agent.explain import describe_wait
 from lessor.arguments import Parser, add_lease_options, say
+from lessor.clock import now_ms
 from lessor.errors import UsageError
 from lessor.keeper import Keeper, Waiter
 from lessor.machine import is_container
 from lessor.server import Server
-from lessor.text import clean
 from lessor.wish import default_license, make_request
 
 TYPE_CHECKING = False
@@ -39,6 +41,8 @@ steps. Prints the lease as JSON.
 
 Unlike lessor run nothing stops your processes when the lease is lost, unless --on-lost kill says
 to stop that one process (not its children)."""
+
+_RETELL_EVERY_MS = 30_000
 
 _CAN_NOT_WATCH_INIT = (
     "the parent of the calling shell is process 1, which would keep the seat until this machine "
@@ -74,7 +78,7 @@ def main(argv: list[str]) -> int:
     )
     keeper = Keeper(server, waiter, request)
     lease = keeper.acquire(
-        wait_ms=options.wait, connect_timeout_ms=options.connect_timeout, on_wait=_tell_why
+        wait_ms=options.wait, connect_timeout_ms=options.connect_timeout, on_wait=_Narration(name)
     )
     # From here on somebody must give the seat back: the holder, or we when it does not start.
     is_kept = False
@@ -153,13 +157,20 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def _tell_why(position: int, blocked_by: str, seat_holders: Sequence[Holder]) -> None:
-    place = f", place {position} in the queue" if position else ""
-    who = "; ".join(
-        clean(f"{h.user or '?'} on {h.machine or '?'} since {h.since or '?'}: {h.command}", 160)
-        for h in seat_holders
-    )
-    say(f"waiting for a seat ({clean(blocked_by)}{place})" + (f". Held by {who}" if who else ""))
+class _Narration:
+    """Says why it waits: when that changes, and now and then so that a log shows life."""
+
+    def __init__(self, license: str) -> None:
+        self._license = license
+        self._told: object = None
+        self._told_ms = 0
+
+    def __call__(self, position: int, blocked_by: str, seat_holders: Sequence[Holder]) -> None:
+        news = (position, blocked_by, [(h.user, h.machine, h.since) for h in seat_holders])
+        if news == self._told and now_ms() < self._told_ms + _RETELL_EVERY_MS:
+            return
+        self._told, self._told_ms = news, now_ms()
+        say(describe_wait(self._license, position, blocked_by, list(seat_holders), time.time()))
 
 
 def _print(lease: Lease, holder_pid: int, while_pid: int, folder: Path) -> None:
