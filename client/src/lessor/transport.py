@@ -96,7 +96,9 @@ class Link:
         self._connection = self._open(until_ms)
         response = self._exchange(self._connection, data, until_ms, is_kept=False)
         if response is None:
-            raise NoAnswer(f"{self.name} closed the connection without an answer")
+            raise NoAnswer(
+                f"{self.name} closed the connection without an answer{self._scheme_hint()}"
+            )
         return response
 
     def _exchange(
@@ -125,7 +127,8 @@ class Link:
         except OSError as error:
             if is_kept and not reader.began:
                 return None
-            raise NoAnswer(f"the connection to {self.name} broke: {_reason(error)}") from None
+            hint = "" if reader.began else self._scheme_hint()
+            raise NoAnswer(f"the connection to {self.name} broke: {_reason(error)}{hint}") from None
         response = reader.response
         if reader.has_excess:
             response.keep = False
@@ -223,6 +226,10 @@ class Link:
             target = f"http://{self._server.authority}{target}"
             sent.extend(_authorization(self._proxy))
         return format_request(method, target, sent, body)
+
+    def _scheme_hint(self) -> str:
+        # Most TLS servers simply hang up on a request in plain text.
+        return "" if self._server.scheme == "https" else "; if it speaks TLS there, use https://"
 
     def _drop(self) -> None:
         if self._connection is not None:
