@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,10 @@ from blockbuster import BlockBuster
 from support.daemon import DaemonProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from support.daemon import MakeDaemon
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +28,7 @@ def no_blocking_calls() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
     """Makes daemons, not started yet, and ends them with the test."""
     made: list[DaemonProcess] = []
 
@@ -41,8 +44,17 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
 
 
 @pytest.fixture
-def daemon(make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+def daemon(make_daemon: MakeDaemon) -> DaemonProcess:
     """A daemon on the embedded store that serves the organizations of ``support.daemon``."""
     made = make_daemon()
     made.start()
     return made
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,10 @@ class DaemonProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the daemon was not started"
         return self._process
+
+
+MakeDaemon = Callable[..., DaemonProcess]
+"""The fixture ``make_daemon``: options, then environment by keyword."""
 
 
 def clean_environ(extra: dict[str, str] | None = None) -> dict[str, str]:

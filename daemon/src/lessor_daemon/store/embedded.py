@@ -38,8 +38,9 @@ FIRST_BACK_OFF_SECONDS = 0.1
 LONGEST_BACK_OFF_SECONDS = 5.0
 STEADY_AFTER_SECONDS = 10.0
 """A child that ran this long is started again without delay."""
+SOCKET_NAME = "store.sock"
 LONGEST_SOCKET_PATH = 100
-"""Bytes; the kernel allows 107 and some systems fewer."""
+"""Bytes; the kernel allows 107, some systems fewer. Beyond it a short private directory is made."""
 LONGEST_LINE = 64 * 1024
 
 _PR_SET_PDEATHSIG = 1
@@ -81,13 +82,8 @@ class EmbeddedStore:
 
     @property
     def socket_path(self) -> Path:
-        """Where the child listens. A data dir with a long path gets a short private stand-in."""
-        path = self._dir / "store.sock"
-        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-            return path
-        if self._short_dir is None:
-            self._short_dir = Path(tempfile.mkdtemp(prefix="lessor-"))
-        return self._short_dir / "store.sock"
+        """Where the child listens, once the directory is locked."""
+        return (self._short_dir or self._dir) / SOCKET_NAME
 
     @property
     def child_pid(self) -> int | None:
@@ -99,14 +95,7 @@ class EmbeddedStore:
         """Take the data directory, which is made if it is not there."""
         if self._lock_fd is not None:
             return
-        try:
-            prepare_data_dir(self._data_dir)
-            self._dir.mkdir(mode=0o700, exist_ok=True)
-            lock_fd = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                "data_dir", f"{self._data_dir} cannot be used: {error.strerror}"
-            ) from None
+        lock_fd = await asyncio.to_thread(self._open_lock)
         deadline = asyncio.get_running_loop().time() + LOCK_WAIT_SECONDS
         while not _try_lock(lock_fd):
             if asyncio.get_running_loop().time() > deadline:
@@ -114,6 +103,19 @@ class EmbeddedStore:
                 raise ConfigurationError("data_dir", f"another Lessor uses {self._data_dir}")
             await asyncio.sleep(0.05)
         self._lock_fd = lock_fd
+
+    def _open_lock(self) -> int:
+        """Make the directories and the lock file, and choose where the socket will be."""
+        prepare_data_dir(self._data_dir)
+        try:
+            self._dir.mkdir(mode=0o700, exist_ok=True)
+            if len(os.fsencode(self._dir / SOCKET_NAME)) > LONGEST_SOCKET_PATH:
+                self._short_dir = Path(tempfile.mkdtemp(prefix="lessor-"))
+            return os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                "data_dir", f"{self._data_dir} cannot be used: {error.strerror}"
+            ) from None
 
     async def start(self) -> None:
         """Start the child; it may still be loading when this returns."""
