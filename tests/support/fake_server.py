@@ -59,7 +59,7 @@ class FakeServer:
             def do_GET(self) -> None:
                 fake.handle(self)
 
-            do_POST = do_DELETE = do_GET
+            do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 return
@@ -100,7 +100,9 @@ class FakeServer:
         except Problem as problem:
             status, answer = problem.status, problem.to_wire()
         if self.mode == SILENT:
-            self._closing.wait(60)
+            while self.mode == SILENT and not self._closing.wait(0.02):
+                pass
+            http.close_connection = True
             return
         if self.mode == CUT:
             http.close_connection = True

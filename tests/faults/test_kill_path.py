@@ -1,0 +1,235 @@
+"""Whatever dies or freezes, the whole tree is dead by the deadline and the seat comes back.
+
+Real processes, a fake server with a ttl of a few seconds. The deadline that counts is the one of
+the last renewal the server answered: ``log`` has its arrival, which is later than its sending.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.fake_server import CUT, SILENT, WELL
+from support.lessor_run import WITHOUT_CGROUP, is_alive
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.fake_server import FakeServer
+    from support.lessor_run import Run
+
+    Start = Callable[..., Run]
+
+STUBBORN = "trap '' TERM INT HUP; while :; do sleep 1; done"
+"""Ignores every polite signal."""
+
+ESCAPING = """
+setsid sh -c "trap '' TERM; while :; do sleep 1; done" &
+(setsid sleep 1000 > /dev/null &) &
+(sh -c 'sleep 1000 & sleep 1000' &) &
+exec sleep 1000
+"""
+"""Leaves its process group and session, double-forks, and runs on."""
+
+TREES = {"stubborn": STUBBORN, "escaping": ESCAPING}
+
+
+@pytest.fixture(params=sorted(TREES))
+def tree(request: pytest.FixtureRequest) -> str:
+    """The shell text of a tree that is hard to stop."""
+    return TREES[request.param]
+
+
+@pytest.fixture(params=["cgroup", "proc"])
+def start(request: pytest.FixtureRequest, start: Start) -> Start:
+    """Both ways to find a tree: by its control group where there is one, or through ``/proc``."""
+    wrapper = WITHOUT_CGROUP if request.param == "proc" else ()
+    return lambda *arguments, **more: start(*arguments, wrapper=wrapper, **more)
+
+
+def last(server: FakeServer, what: str) -> float:
+    return [moment for name, moment in server.log if name == what][-1]
+
+
+def last_deadline(server: FakeServer) -> float:
+    """When the lease ends at the latest, by the last acquire or renewal that was answered."""
+    return max(m for name, m in server.log if name in ("acquire", "renew")) + server.ttl_ms / 1000
+
+
+def start_tree(start: Start, tree: str, *options: str) -> Run:
+    run = start("-l", "kre", "-k", "300ms", *options, "--", "sh", "-c", tree)
+    run.wait_for_tree(2 if tree == STUBBORN else 5)
+    return run
+
+
+def test_a_killed_agent_takes_the_whole_tree_with_it_and_the_seat_is_back_at_once(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    leash = run.leash
+    killed = time.monotonic()
+    os.kill(run.agent, signal.SIGKILL)
+    assert run.dead_after() < killed + 2
+    wait_until(lambda: not server.leases, what="the release")
+    assert last(server, "release") < killed + 2.5
+    wait_until(lambda: not is_alive(leash), what="the leash to end")
+
+
+def test_a_frozen_agent_loses_the_tree_by_the_deadline_and_the_leash_gives_the_seat_back(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    os.kill(run.agent, signal.SIGSTOP)
+    deadline = last_deadline(server)
+    assert run.dead_after() < deadline
+    wait_until(lambda: not server.leases, what="the release")
+    os.kill(run.agent, signal.SIGCONT)
+    assert run.wait() == 79
+
+
+def test_a_killed_leash_takes_the_whole_tree_with_it_and_the_run_fails(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    killed = time.monotonic()
+    os.kill(run.leash, signal.SIGKILL)
+    assert run.dead_after() < killed + 2
+    assert run.wait() == 125
+    assert not server.leases
+    assert "the leash was killed" in run.stderr
+
+
+def test_a_frozen_leash_is_killed_with_the_tree_by_the_deadline(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    leash = run.leash
+    os.kill(leash, signal.SIGSTOP)
+    frozen = time.monotonic()
+    dead = run.dead_after()
+    assert dead < last_deadline(server)
+    assert dead < frozen + 2 * server.ttl_ms / 1000
+    assert run.wait() == 125
+    assert not is_alive(leash)
+    assert not server.leases
+
+
+def test_a_leash_that_was_frozen_for_a_moment_harms_nobody(
+    start: Start, server: FakeServer
+) -> None:
+    run = start("-l", "kre", "--", "sh", "-c", "sleep 1000")
+    os.kill(run.leash, signal.SIGSTOP)
+    renewals = server.count("renew")
+    wait_until(lambda: server.count("renew") > renewals, what="the one renewal that may follow")
+    os.kill(run.leash, signal.SIGCONT)
+    wait_until(lambda: server.count("renew") > renewals + 5, what="renewals to go on")
+    assert run.survivors()
+    os.kill(run.agent, signal.SIGTERM)
+    assert run.wait() == 128 + signal.SIGTERM
+
+
+def test_without_an_answer_the_tree_is_dead_by_the_deadline(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    server.mode = SILENT
+    deadline = last_deadline(server)
+    assert run.dead_after() < deadline
+    server.mode = WELL
+    assert run.wait() == 79
+
+
+def test_an_outage_of_half_a_ttl_disturbs_nobody(start: Start, server: FakeServer) -> None:
+    run = start("-l", "kre", "-k", "5s", "--", "sh", "-c", "sleep 1000")
+    run.event("started")
+    for mode in (SILENT, CUT):
+        renewals = server.count("renew")
+        wait_until(lambda seen=renewals: server.count("renew") > seen, what="a renewal")  # type: ignore[misc]  # mypy cannot type a lambda's default
+        server.mode = mode
+        cut_at = time.monotonic()
+        wait_until(lambda at=cut_at: time.monotonic() > at + server.ttl_ms / 2000, what="time")  # type: ignore[misc]  # as above
+        server.mode = WELL
+        renewals = server.count("renew")
+        wait_until(lambda seen=renewals: server.count("renew") > seen + 2, what="more")  # type: ignore[misc]  # as above
+    assert run.survivors()
+    assert not any(event["event"] in ("lost", "stopped") for event in run.events)
+    assert server.count("acquire") == 1
+
+
+def test_an_ended_lease_stops_the_tree_and_says_why(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    (lease_id,) = server.leases
+    server.end(lease_id, "ended by ada@example.com")
+    ended = time.monotonic()
+    assert run.dead_after() < ended + 3
+    assert run.wait() == 79
+    assert "ended by ada@example.com" in run.stderr
+
+
+def test_with_on_lost_warn_the_tree_outlives_its_lease(start: Start, server: FakeServer) -> None:
+    run = start("-l", "kre", "--on-lost", "warn", "--", "sh", "-c", "read line; exit 5", stdin=-1)
+    run.event("started")
+    (lease_id,) = server.leases
+    server.end(lease_id, "ended by ada@example.com")
+    run.event("lost")
+    assert run.survivors()
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    assert run.wait() == 5
+    assert "THE LEASE IS LOST" in run.stderr
+
+
+def test_descendants_that_outlive_the_command_are_named_and_stopped_before_the_release(
+    start: Start, server: FakeServer
+) -> None:
+    run = start("-l", "kre", "--", "sh", "-c", "(setsid sleep 1000 &) & sleep 1000 & exit 4")
+    assert run.wait() == 4
+    assert not run.survivors()
+    assert "sleep (pid" in run.stderr
+    assert not server.leases
+
+
+def test_thousands_of_grandchildren_are_all_stopped(start: Start, server: FakeServer) -> None:
+    server.ttl_ms = 5_000
+    forking = (
+        "import os, time\n"
+        "for _ in range(1500):\n"
+        "    if os.fork() == 0:\n"
+        "        if _ % 2: os.setsid()\n"
+        "        time.sleep(1000)\n"
+        "time.sleep(1000)\n"
+    )
+    run = start("-l", "kre", "-k", "300ms", "--", sys.executable, "-c", forking)
+    run.wait_for_tree(1_501)
+    server.mode = SILENT
+    deadline = last_deadline(server)
+    assert run.dead_after() < deadline
+    server.mode = WELL
+    assert run.wait() == 79
+
+
+def test_a_command_that_forks_on_while_it_is_killed_does_not_escape(
+    start: Start, server: FakeServer
+) -> None:
+    hopping = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "while True:\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        time.sleep(0.01)\n"
+        "    else:\n"
+        "        time.sleep(0.02)\n"
+        "        os._exit(0)\n"
+    )
+    run = start("-l", "kre", "-k", "300ms", "--", sys.executable, "-c", hopping)
+    assert run.wait() == 0
+    assert run.dead_after() > 0
+    assert not server.leases
