@@ -149,6 +149,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     flags = vars(_parser().parse_args(list(argv)))
     sources = _Sources(flags, environ)
     data_dir = sources.optional(DATA_DIR) or settings.default_data_dir(environ)
+    # The embedded store runs in a directory of its own, where a relative path leads elsewhere.
+    data_dir = data_dir.absolute()
     max_ttl_ms = sources.value(MAX_TTL)
     test_settings = _test_settings(environ)
     min_ttl_ms = test_settings.get("min_ttl_ms", timing.MIN_TTL_MS)
