@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from lessor_protocol.duration import parse_duration_ms
@@ -92,11 +91,3 @@ def add_lease_options(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how long to try to reach a server (30s; one try with -n)",
     )
-
-
-def say(message: str) -> None:
-    """One ``lessor:`` line on stderr, without ever failing because nobody reads it."""
-    try:
-        os.write(2, f"lessor: {message}\n".encode("utf-8", "replace"))
-    except OSError:
-        return

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from . import __version__, exits
-from .arguments import say
 from .errors import LessorError, UsageError
+from .text import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

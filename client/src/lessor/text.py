@@ -1,6 +1,8 @@
-"""Text that came from outside, made fit for a terminal and for the server's limits."""
+"""Text for people: what came from outside made fit for a terminal, and a line on stderr."""
 
 from __future__ import annotations
+
+import os
 
 from lessor_protocol.fields import MAX_NAME, is_plain_text
 
@@ -21,3 +23,11 @@ def _shown(char: str) -> str:
     if is_plain_text(char):
         return char
     return " " if char.isspace() else "?"
+
+
+def say(message: str) -> None:
+    """One ``lessor:`` line on stderr, without ever failing because nobody reads it."""
+    try:
+        os.write(2, f"lessor: {message}\n".encode("utf-8", "replace"))
+    except OSError:
+        return

@@ -17,12 +17,13 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor import config as configuration
 from lessor import exits, holders
 from lessor.agent.explain import describe_wait
-from lessor.arguments import Parser, add_lease_options, say
+from lessor.arguments import Parser, add_lease_options
 from lessor.clock import now_ms
 from lessor.errors import UsageError
 from lessor.keeper import Keeper, Waiter
 from lessor.machine import is_container
 from lessor.server import Server
+from lessor.text import say
 from lessor.wish import default_license, make_request
 
 TYPE_CHECKING = False

@@ -9,9 +9,10 @@ from lessor_protocol.lease_id import parse_lease_id
 
 from lessor import config as configuration
 from lessor import exits, holders
-from lessor.arguments import Parser, say
+from lessor.arguments import Parser
 from lessor.errors import from_code
 from lessor.server import Server
+from lessor.text import say
 
 _TIMEOUT_MS = 10_000
 

@@ -10,10 +10,10 @@ from lessor_protocol.errors import Problem
 
 from lessor import config as configuration
 from lessor import exits
-from lessor.arguments import Parser, say
+from lessor.arguments import Parser
 from lessor.errors import NoAnswer, from_code
 from lessor.server import Server
-from lessor.text import clean
+from lessor.text import clean, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
