@@ -213,6 +213,7 @@ class Keeper:
     def release(self) -> bool:
         """Give the seat back; whether the server heard. Else it returns at its deadline."""
         self._waiter.ignore_wakes()
+        heard = False
         self.state = machine.let_go(self.state, self._now_ms())
         while not self.state.is_over:
             began_ms = self._now_ms()
@@ -225,11 +226,13 @@ class Keeper:
                 self._server.release(self._request.lease_id, timeout_ms)
             except Problem as problem:
                 self._refused(problem)
+                heard = self.state.is_over
             except NoAnswer as error:
                 self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
             else:
                 self.state = machine.released(self.state)
-        return self.state.code != machine.UNREACHABLE
+                heard = True
+        return heard
 
     def _withdraw(self) -> None:
         """One try to give back what a lost reply may have granted, or a place in the queue."""

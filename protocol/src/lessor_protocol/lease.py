@@ -51,6 +51,8 @@ FIRST_RETRY_MS = 100
 LAST_RETRY_MS = 2_000
 RELEASE_PATIENCE_MS = 5_000
 """How long a release is tried; after that the seat returns by itself at the server's deadline."""
+RELEASE_ATTEMPT_MS = 1_500
+"""Short, so that a release lost on a connection that had silently died is repeated on a new one."""
 
 NEVER = 1 << 62
 
@@ -161,7 +163,7 @@ def attempt_timeout_ms(state: LeaseState, now_ms: int) -> int:
     if state.phase == HELD:
         limit = min(timing.attempt_timeout_ms(state.ttl_ms), state.deadline_ms - now_ms)
     elif state.phase == RELEASING:
-        limit = min(ATTEMPT_TIMEOUT_MS, state.release_until_ms - now_ms)
+        limit = min(RELEASE_ATTEMPT_MS, state.release_until_ms - now_ms)
     else:
         limit = ATTEMPT_TIMEOUT_MS
         if state.phase == ACQUIRING and not state.one_try:
