@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Ended,
         InLine,
         NotGranted,
+        Proven,
         QuotaAnswer,
         Reading,
         Released,
@@ -115,6 +116,18 @@ class Organization:
             self._context(),
             [lease_id(number) for number in numbers],
             margin_ms=MARGIN_MS,
+        )
+        self._learn(reading)
+        return results
+
+    async def restore(self, *proven: Proven) -> list[int | str]:
+        reading, results = await scripts.restore(
+            self.store,
+            self.slug,
+            self._context(),
+            proven,
+            margin_ms=MARGIN_MS,
+            wall_ms=1_800_000_000_000,
         )
         self._learn(reading)
         return results

@@ -9,6 +9,7 @@ import pytest
 from lessor_daemon.leasing import renewals as module
 from lessor_daemon.leasing.renewals import Renewals
 from lessor_protocol.errors import Problem
+from lessor_protocol.messages import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,23 +19,23 @@ class Script:
     """Answers each id with the number in it, and remembers the calls."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, list[bytes]]] = []
+        self.calls: list[tuple[str, list[Renewal]]] = []
         self.error: Exception | None = None
         self.called = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, org: str, ids: Sequence[bytes]) -> list[int | str]:
+    async def __call__(self, org: str, ids: Sequence[Renewal]) -> list[int | str]:
         self.calls.append((org, list(ids)))
         self.called.set()
         await self.gate.wait()
         if self.error:
             raise self.error
-        return [int.from_bytes(one, "big") for one in ids]
+        return [int.from_bytes(one.lease_id, "big") for one in ids]
 
 
-def ids(*numbers: int) -> list[bytes]:
-    return [number.to_bytes(16, "big") for number in numbers]
+def ids(*numbers: int) -> list[Renewal]:
+    return [Renewal(number.to_bytes(16, "big")) for number in numbers]
 
 
 @pytest.fixture

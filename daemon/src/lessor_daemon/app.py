@@ -26,6 +26,7 @@ from .http.context import Serving
 from .http.limits import default_max_connections
 from .http.routes import Services
 from .http.server import HttpServer, listen, url_of
+from .leasing.memory import ClockMemory, memory_path
 from .leasing.service import Leasing
 from .leasing.settings import DURABLE, NEW, UNTRUSTED, LeasingSettings
 from .metrics import Metrics
@@ -96,6 +97,9 @@ class Daemon:
                 stack.push_async_callback(embedded.stop)
                 await embedded.lock()
             secret = await asyncio.to_thread(load_or_make_secret, config.secret_file)
+            store_url = None if config.is_embedded else config.store
+            memory = ClockMemory(memory_path(config.data_dir, store_url))
+            await asyncio.to_thread(memory.load)
             listener, ops_listener = await self._listen(stack)
             url = url_of(listener)
             _log.info("listening", url=url)
@@ -103,7 +107,7 @@ class Daemon:
                 await embedded.start()
             store = self._open_store(embedded)
             stack.push_async_callback(store.close)
-            services = self._wire(store, secret)
+            services = self._wire(store, secret, memory)
             servers = await self._start_http(services, stack, listener, ops_listener)
             await self._work(services, servers, signals, url)
         _log.info("stopped")
@@ -141,7 +145,7 @@ class Daemon:
         seconds = self._metrics.store_seconds
         return Store.open(url, lambda script, took: seconds.labels(script).observe(took))
 
-    def _wire(self, store: Store, secret: bytes) -> Services:
+    def _wire(self, store: Store, secret: bytes, memory: ClockMemory) -> Services:
         config = self._config
         trust = UNTRUSTED
         if config.is_embedded or config.store_durable:
@@ -155,7 +159,9 @@ class Daemon:
             max_ttl_ms=config.max_ttl_ms,
             margin_ms=config.margin_ms,
         )
-        leasing = Leasing(store, settings, self._metrics, boottime_ms=boottime_ms, wall_ms=wall_ms)
+        leasing = Leasing(
+            store, settings, self._metrics, memory, boottime_ms=boottime_ms, wall_ms=wall_ms
+        )
         directory = Directory(store, leasing.set_quota, boottime_ms=boottime_ms, wall_ms=wall_ms)
         return Services(self._serving, store, directory, leasing, self._metrics)
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from lessor_daemon.store.scripts import InLine, NotGranted
 
+UNKNOWN = "unknown"
+"""A renewal's result for a lease that the store has no memory of."""
+
 ASK_AGAIN_MS = 250
 ASK_AGAIN_STEP_MS = 50
 LONGEST_ASK_AGAIN_MS = 1_000
@@ -66,7 +69,7 @@ def why_lost(lease_id: bytes, why: str) -> Lost:
     reasons = {
         "lapsed": "it was not renewed in time",
         "released": "it was released",
-        "unknown": "no such lease",
+        UNKNOWN: "no such lease",
     }
-    code = "not_found" if why == "unknown" else "lease_ended"
+    code = "not_found" if why == UNKNOWN else "lease_ended"
     return Lost(lease_id, code, reasons[why])

@@ -16,6 +16,8 @@ from lessor_protocol.timing import CLOCK_CLAIM_CAP_MS
 from lessor_daemon.store.errors import StoreUnavailable
 from lessor_daemon.store.scripts import Context
 
+from .memory import Remembered
+
 if TYPE_CHECKING:
     from lessor_daemon.store.scripts import Reading
 
@@ -44,11 +46,19 @@ class Anchor:
 class LeaseClock:
     """One organization's clock, from the replies this daemon has had."""
 
-    def __init__(self, *, epoch_floor: int, recovery_ms: int, trust: str) -> None:
+    def __init__(
+        self,
+        *,
+        epoch_floor: int,
+        recovery_ms: int,
+        trust: str,
+        remembered: Remembered | None = None,
+    ) -> None:
         self._epoch_floor = epoch_floor
         self._recovery_ms = recovery_ms
         self._trust = trust
-        self._epoch = 0
+        self._epoch = self._highest_epoch = remembered.epoch if remembered else 0
+        self._remembered_ms = remembered.now_ms if remembered else 0
         self._replid = ""
         self._fastest: Anchor | None = None
         self._newest: Anchor | None = None
@@ -58,29 +68,38 @@ class LeaseClock:
     @property
     def epoch(self) -> int:
         """The highest epoch seen; 0 before the first reply."""
-        return self._epoch
+        return self._highest_epoch
 
     def context(self, now_ms: int) -> Context:
         """What to send along with a script that starts now."""
         anchor = self._best(now_ms)
         return Context(
             claim_ms=anchor.claim_ms(now_ms) if anchor else None,
-            seen_ms=anchor.seen_ms if anchor else 0,
+            seen_ms=anchor.seen_ms if anchor else self._remembered_ms,
             epoch=self._epoch,
             replid=self._replid,
-            highest_epoch=self._epoch,
+            highest_epoch=self._highest_epoch,
             epoch_floor=self._epoch_floor,
             recovery_ms=self._recovery_ms,
             trust=self._trust,
         )
 
+    def remember(self) -> Remembered | None:
+        """What to write down for the next start; None before the first reply."""
+        return Remembered(self._epoch, self._newest.seen_ms) if self._newest else None
+
+    def heard_of(self, epoch: int) -> None:
+        """A certificate names a later epoch than any reply: the store has lost its memory."""
+        self._highest_epoch = max(self._highest_epoch, epoch)
+
     def learn(self, reading: Reading, received_ms: int) -> None:
         """Take in a reply. Raises ``StaleReply`` if its epoch is older than one already seen."""
-        if reading.epoch < self._epoch:
-            raise StaleReply(f"epoch {reading.epoch} after {self._epoch}")
+        if reading.epoch < self._highest_epoch:
+            raise StaleReply(f"epoch {reading.epoch} after {self._highest_epoch}")
         anchor = Anchor(reading.now_ms, received_ms)
         if (reading.epoch, reading.replid) != (self._epoch, self._replid):
             self._epoch, self._replid = reading.epoch, reading.replid
+            self._highest_epoch = reading.epoch
             self._fastest = self._newest = anchor
         else:
             if self._fastest is None or anchor.claim_ms(received_ms) >= self._fastest.claim_ms(

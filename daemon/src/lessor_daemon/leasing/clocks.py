@@ -12,6 +12,7 @@ from lessor_daemon.store import directory, scripts
 from lessor_daemon.store.errors import StoreUnavailable, store_problems
 
 from .clock import LeaseClock
+from .settings import DURABLE, UNTRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from lessor_daemon.store.scripts import Context, Ended, Reading
     from lessor_daemon.store.store import Store
 
+    from .memory import ClockMemory
     from .settings import LeasingSettings
 
     Answer = TypeVar("Answer", bound=tuple[Reading, *tuple[Any, ...]])
 
 LOOK_EVERY_SECONDS = 0.1
 FIND_EVERY_SECONDS = 10.0
+REMEMBER_EVERY_SECONDS = 5.0
 CALLS_AT_ONCE = 16
 
 _log = structlog.get_logger(__name__)
@@ -40,16 +43,24 @@ class LeaseClocks:
         store: Store,
         settings: LeasingSettings,
         metrics: Metrics,
+        memory: ClockMemory,
         *,
         boottime_ms: Callable[[], int],
+        wall_ms: Callable[[], int],
         on_ended: Callable[[str, list[Ended]], None],
     ) -> None:
         self._store = store
         self._settings = settings
         self._metrics = metrics
         self._boottime_ms = boottime_ms
+        self._wall_ms = wall_ms
         self._on_ended = on_ended
         self._clocks: dict[str, LeaseClock] = {}
+        self._memory = memory
+        self._trust = settings.trust
+        if memory.is_copy and settings.trust == DURABLE:
+            _log.warning("data_directory_is_a_copy", file=str(memory.path))
+            self._trust = UNTRUSTED
 
     @property
     def epoch(self) -> int:
@@ -65,6 +76,10 @@ class LeaseClocks:
     def epoch_of(self, org: str) -> int:
         """The highest epoch seen in one organization."""
         return self._clock(org).epoch
+
+    def heard_of(self, org: str, epoch: int) -> None:
+        """A client's certificate names this epoch."""
+        self._clock(org).heard_of(epoch)
 
     async def run(self, org: str, script: Callable[[Context], Awaitable[Answer]]) -> Answer:
         """Call a script with the organization's clock, and learn from its reply.
@@ -85,6 +100,7 @@ class LeaseClocks:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._find_organizations(), name="find organizations")
             group.create_task(self._look_after(), name="tick and reap")
+            group.create_task(self._keep_memory(), name="remember clocks")
 
     async def _find_organizations(self) -> None:
         """Also those that only another daemon serves: should it die, their clocks go on here."""
@@ -95,6 +111,24 @@ class LeaseClocks:
             except StoreUnavailable as error:
                 _log.debug("organizations_unknown", error=str(error))
             await asyncio.sleep(FIND_EVERY_SECONDS)
+
+    async def _keep_memory(self) -> None:
+        """Write down every few seconds, and at the end, how far the clocks have come."""
+        try:
+            while True:
+                await asyncio.sleep(REMEMBER_EVERY_SECONDS)
+                await asyncio.to_thread(self._save_memory)
+        finally:
+            self._save_memory()
+
+    def _save_memory(self) -> None:
+        remembered = {
+            org: one for org, clock in self._clocks.items() if (one := clock.remember()) is not None
+        }
+        try:
+            self._memory.save(remembered, wall_seconds=self._wall_ms() / 1000)
+        except OSError as error:
+            _log.warning("clocks_not_remembered", error=str(error))
 
     async def _look_after(self) -> None:
         gate = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -134,6 +168,7 @@ class LeaseClocks:
             clock = self._clocks[org] = LeaseClock(
                 epoch_floor=self._settings.epoch_floor,
                 recovery_ms=self._settings.recovery_ms,
-                trust=self._settings.trust,
+                trust=self._trust,
+                remembered=self._memory.clocks.get(org),
             )
         return clock

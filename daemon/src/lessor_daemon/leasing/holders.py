@@ -10,6 +10,7 @@ from lessor_protocol.messages import Holder, Lease, Machine, Process
 
 from lessor_daemon.store import leases
 from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.scripts import Proven
 from lessor_daemon.times import wall_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from lessor_daemon.store.leases import LeaseRecord
     from lessor_daemon.store.store import Store
+
+    from .certificate import Claims
 
 
 HOLDERS_SHOWN = 50
@@ -100,4 +103,20 @@ def _unpack(record: LeaseRecord) -> tuple[Machine, Process, dict[str, str]]:
         Machine(record.machine, name, ephemeral=ephemeral),
         Process(pid, command, user),
         labels,
+    )
+
+
+def to_proven(claims: Claims) -> Proven:
+    """A lease to put back. The certificate does not say what runs: that shows as unknown."""
+    holder: bytes = msgpack.packb(("", claims.ephemeral, 0, "(unknown)", "", {}))
+    return Proven(
+        lease_id=claims.lease_id,
+        license=claims.license,
+        machine=claims.machine,
+        ephemeral=claims.ephemeral,
+        token=claims.token,
+        ttl_ms=claims.ttl_ms,
+        fingerprint=claims.fingerprint,
+        owner=claims.owner,
+        holder=holder,
     )

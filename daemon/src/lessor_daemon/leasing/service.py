@@ -28,11 +28,12 @@ from . import certificate
 from .answers import full, queued, refusal, why_lost
 from .clocks import LeaseClocks
 from .holders import Holders, pack_holder, to_lease
+from .renew_batch import RenewBatch
 from .renewals import Renewals
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lessor_protocol.messages import AcquireRequest, Lost, RenewRequest
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.scripts import Ended, SeatGranted
     from lessor_daemon.store.store import Store
 
-    from .renewals import Result
+    from .memory import ClockMemory
     from .settings import LeasingSettings
 
 _log = structlog.get_logger(__name__)
@@ -77,6 +78,7 @@ class Leasing:
         store: Store,
         settings: LeasingSettings,
         metrics: Metrics,
+        memory: ClockMemory,
         *,
         boottime_ms: Callable[[], int],
         wall_ms: Callable[[], int],
@@ -87,7 +89,13 @@ class Leasing:
         self._boottime_ms = boottime_ms
         self._wall_ms = wall_ms
         self._clocks = LeaseClocks(
-            store, settings, metrics, boottime_ms=boottime_ms, on_ended=self._count_ended
+            store,
+            settings,
+            metrics,
+            memory,
+            boottime_ms=boottime_ms,
+            wall_ms=wall_ms,
+            on_ended=self._count_ended,
         )
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
@@ -105,7 +113,12 @@ class Leasing:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Keep clocks running and renewals flowing in tasks of ``group`` until it ends."""
-        self._renewals = Renewals(self._renew_batch, group)
+        self._renewals = Renewals(
+            RenewBatch(
+                self._store, self._settings, self._metrics, self._clocks, wall_ms=self._wall_ms
+            ),
+            group,
+        )
         group.create_task(self._clocks.keep_running(), name="lease clocks")
 
     def start_draining(self) -> None:
@@ -136,17 +149,16 @@ class Leasing:
         org = caller.require(RUN)
         if self._renewals is None:
             raise Problem("store_unavailable", "the daemon is still starting", retry_after=1)
-        ids = [renewal.lease_id for renewal in request.renewals]
-        results = await self._renewals.renew(org, ids)
+        results = await self._renewals.renew(org, request.renewals)
         renewed: list[bytes] = []
         lost: list[Lost] = []
         ttl_ms = 0
-        for lease_id, result in zip(ids, results, strict=True):
+        for renewal, result in zip(request.renewals, results, strict=True):
             if isinstance(result, int):
-                renewed.append(lease_id)
+                renewed.append(renewal.lease_id)
                 ttl_ms = min(ttl_ms or result, result)
             else:
-                lost.append(why_lost(lease_id, result))
+                lost.append(why_lost(renewal.lease_id, result))
         return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
 
     async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> None:
@@ -332,14 +344,6 @@ class Leasing:
             labels=request.labels,
         )
         return Granted(lease, is_new=seat.is_new)
-
-    async def _renew_batch(self, org: str, ids: Sequence[bytes]) -> list[Result]:
-        margin_ms = self._settings.fixed_margin_ms
-        self._metrics.batch_size.labels("renew").observe(len(ids))
-        _, results = await self._clocks.run(
-            org, lambda c: scripts.renew(self._store, org, c, ids, margin_ms=margin_ms)
-        )
-        return results
 
     def _count_ended(self, org: str, ended: list[Ended]) -> None:
         for lease in ended:

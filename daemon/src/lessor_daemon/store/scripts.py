@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgpack
+
 from . import lua
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _ACQUIRE = lua.load("acquire")
 _RENEW = lua.load("renew")
 _RELEASE = lua.load("release")
+_RESTORE = lua.load("restore")
 _REAP = lua.load("reap")
 _TICK = lua.load("tick")
 _QUOTA = lua.load("quota")
@@ -179,6 +182,49 @@ async def renew(
     _, reading, (results,) = _open(
         await store.call(_RENEW, org, [context.words(), margin_ms, *lease_ids])
     )
+    return reading, [one if isinstance(one, int) else one.decode() for one in results]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A lease that a certificate proves, with a ``holder`` to show."""
+
+    lease_id: bytes
+    license: str
+    machine: str
+    ephemeral: bool
+    token: int
+    ttl_ms: int
+    fingerprint: bytes
+    owner: str
+    holder: bytes
+
+
+async def restore(
+    store: Store,
+    org: str,
+    context: Context,
+    proven: Sequence[Proven],
+    *,
+    margin_ms: int,
+    wall_ms: int,
+) -> tuple[Reading, list[int | str]]:
+    """Put at most 500 forgotten leases back while recovering. Results as of ``renew``."""
+    args: list[bytes | str | int] = [context.words(), margin_ms, wall_ms]
+    for one in proven:
+        claims = (
+            one.license,
+            one.machine,
+            one.ephemeral,
+            one.token,
+            one.ttl_ms,
+            one.fingerprint,
+            one.owner,
+            one.holder,
+        )
+        # The scripts' msgpack is the old one, which has no type for bytes beside strings.
+        args += [one.lease_id, msgpack.packb(claims, use_bin_type=False)]
+    _, reading, (results,) = _open(await store.call(_RESTORE, org, args))
     return reading, [one if isinstance(one, int) else one.decode() for one in results]
 
 

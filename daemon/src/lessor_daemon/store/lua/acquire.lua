@@ -59,7 +59,7 @@ end
 
 local lease = find_lease(id)
 if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then return known(lease) end
-if lease then return reply(clock, 'ended', ended, 'lapsed') end -- reaped as soon as its turn comes
+if lease then end_lease(clock, id, lease, lapse_reason(lease)) end -- more lapsed than one call ends
 
 local reason = ended_reason(id)
 if reason then return reply(clock, 'ended', ended, reason) end

@@ -11,8 +11,9 @@
 --   trust      'durable': a restart of this server loses nothing; 'new': a store without a clock is
 --              a new one, not an emptied one; 'none'
 --
--- A changed replication id, an epoch below `highest` or a clock below `seen` is a store that lost
--- its memory. The script that notices opens a new epoch, and grants stop for `recovery` ms.
+-- A changed replication id, an epoch below `highest`, or in the same epoch a clock below `seen` is a
+-- store that lost its memory. The script that notices opens a new epoch, and grants stop for
+-- `recovery` ms.
 
 local SCHEMA = 1
 
@@ -33,7 +34,7 @@ local function open_clock()
   local here = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   local same_epoch = tonumber(epoch) == clock.epoch and replid == clock.replid
   local rolled_back = tonumber(highest) > clock.epoch
-    or (same_epoch and tonumber(seen) > clock.now)
+    or (tonumber(epoch) == clock.epoch and tonumber(seen) > clock.now)
 
   if rolled_back or here ~= clock.replid then
     clock.epoch = math.max(clock.epoch, tonumber(highest), tonumber(floor) - 1) + 1
@@ -62,13 +63,19 @@ local function reply(clock, status, ...)
   return {status, clock.now, clock.epoch, clock.replid, recovering, next_deadline, ...}
 end
 
+local TOKENS_AN_EPOCH = 8388608 -- 2^23
+
 -- Strictly increasing over all epochs: 30 bits of epoch, 23 of counter.
 local function next_token(clock)
   local counter = redis.call('HINCRBY', CLOCK, 'counter', 1)
-  if counter >= 8388608 then
+  if counter >= TOKENS_AN_EPOCH then
     clock.epoch = clock.epoch + 1
     redis.call('HSET', CLOCK, 'epoch', clock.epoch, 'counter', 0)
     counter = 0
   end
-  return clock.epoch * 8388608 + counter
+  return clock.epoch * TOKENS_AN_EPOCH + counter
+end
+
+local function is_of_this_epoch(clock, token)
+  return math.floor(token / TOKENS_AN_EPOCH) == clock.epoch
 end

@@ -39,9 +39,7 @@ local function register_machine(lease, until_last_lease)
   redis.call('ZADD', machines_key(lease.license), 'GT', until_last_lease and 0 or 'inf', lease.machine)
 end
 
--- Take a seat. The caller has checked both quotas in this same script.
-local function grant(clock, id, lease, until_ms)
-  lease.token = next_token(clock)
+local function take_seat(id, lease, until_ms)
   redis.call('ZADD', LEASES, until_ms, id)
   redis.call('SADD', use_key(lease.license), id)
   redis.call('HINCRBY', busy_key(lease.license), lease.machine, 1)
@@ -49,7 +47,15 @@ local function grant(clock, id, lease, until_ms)
   write_record(id, lease)
 end
 
--- Give the seat back. An offer that nobody claimed leaves no trace: its waiter may come again.
+-- Grant a lease. The caller has checked both quotas in this same script.
+local function grant(clock, id, lease, until_ms)
+  lease.token = next_token(clock)
+  take_seat(id, lease, until_ms)
+end
+
+-- Give the seat back, and remember the end. Two kinds of lapse leave no trace, so that an acquire
+-- of the same id is decided anew: an offer that nobody claimed, and a lease of an earlier epoch,
+-- whose renewals the store may have forgotten, or whose client never heard of it.
 local function end_lease(clock, id, lease, reason)
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', RECORDS, id)
@@ -60,7 +66,13 @@ local function end_lease(clock, id, lease, reason)
       redis.call('ZREM', machines_key(lease.license), lease.machine)
     end
   end
-  if reason ~= 'unclaimed' then remember_ended(clock, id, reason) end
+  local may_come_again = reason == 'unclaimed'
+    or (reason == 'lapsed' and not is_of_this_epoch(clock, lease.token))
+  if not may_come_again then remember_ended(clock, id, reason) end
+end
+
+local function lapse_reason(lease)
+  return lease.offered and 'unclaimed' or 'lapsed'
 end
 
 -- End what has lapsed, oldest first. Answers the ended as {id, license, machine, token, reason}.
@@ -71,7 +83,7 @@ local function end_lapsed(clock)
     'LIMIT', 0, LAPSE_AT_ONCE)
   for i, id in ipairs(ids) do
     local lease = find_lease(id)
-    local reason = lease.offered and 'unclaimed' or 'lapsed'
+    local reason = lapse_reason(lease)
     end_lease(clock, id, lease, reason)
     ended[i] = {id, lease.license, lease.machine, lease.token, reason}
   end
