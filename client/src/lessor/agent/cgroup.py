@@ -3,13 +3,17 @@
 Killing a control group is one atomic step of the kernel: no fork can outrun it, and it reaches
 processes of other users. Where none can be made (no cgroup v2, no right to, an old kernel) every
 call here quietly does nothing, and the tree is found through ``/proc``.
+
+Moving a process from group to group can take 10 ms, being born in one takes none. So the leash
+enters the group while the agent is still loading the network, and leaves it some time after the
+command was born there, at the latest before it kills all that is in it.
 """
 
 from __future__ import annotations
 
 import os
 
-_ENTERED_BY_CALLER = b"0"
+_MYSELF = b"0"
 
 
 class Cgroup:
@@ -20,6 +24,7 @@ class Cgroup:
 
     def __init__(self, path: str | None) -> None:
         self.path = path
+        self._is_inside = False
 
     @classmethod
     def below_own(cls, name: str) -> Cgroup:
@@ -43,16 +48,28 @@ class Cgroup:
             self.path = None
 
     def enter(self) -> None:
-        """Move this process, which has not executed the command yet, into the group."""
+        """Move this process, and so the children it is going to have, into the group."""
         if self.path is not None:
-            _write(f"{self.path}/cgroup.procs", _ENTERED_BY_CALLER)
+            self._is_inside = _write(f"{self.path}/cgroup.procs", _MYSELF)
+            if not self._is_inside:
+                self.remove()
+                self.path = None
+
+    def leave(self) -> None:
+        """Move this process, not its children, back to where it was."""
+        if self._is_inside and self.path is not None:
+            above = self.path.rpartition("/")[0]
+            if not _write(f"{above}/cgroup.procs", _MYSELF):
+                self.path = None  # a kill would hit ourselves: do without
+            self._is_inside = False
 
     def kill(self) -> bool:
-        """SIGKILL to all in it. Whether the kernel took the order."""
+        """SIGKILL to all in it, except that this process leaves before. Whether it was done."""
+        self.leave()
         return self.path is not None and _write(f"{self.path}/cgroup.kill", b"1")
 
     def remove(self) -> None:
-        """Take the empty group away. One that still has zombies in it stays for a moment."""
+        """Take the group away if nobody is in it."""
         if self.path is not None:
             try:
                 os.rmdir(self.path)  # noqa: PTH106 - as above

@@ -11,7 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .cgroup import Cgroup
     from .signals import Inherited
     from .terminal import Terminal
 
@@ -77,7 +76,6 @@ def launch(
     environ: Mapping[str, str],
     inherited: Inherited,
     terminal: Terminal,
-    cgroup: Cgroup,
 ) -> int:
     """Start the command in a process group of its own and return its pid.
 
@@ -93,7 +91,6 @@ def launch(
             os.setpgid(0, 0)
             if terminal.hand_over:
                 terminal.give(os.getpid())
-            cgroup.enter()
             inherited.restore()
             linux.die_with_parent(parent_pid)
             os.execve(path, argv, environ)  # noqa: S606 - no shell is the point

@@ -46,6 +46,8 @@ _KILL_ROUND_MS = 20
 _SETTLING_MS = 100
 """Helpers that end by themselves when the command does (multiprocessing has some) get this long
 before they count as left over."""
+_STARTING_MS = 200
+"""After this the leash has time to leave the command's control group."""
 _AGENT_SILENCE_MS = 1_000
 """How long after the end of the tree the agent may take to say that it gives the seat back."""
 
@@ -81,6 +83,7 @@ class Leash:
         self._tree = Tree(os.getpid(), cgroup)
         self._inbox = Inbox()
         self._child_pid = 0
+        self._started_ms = lease.NEVER
         self._child_ended_ms: int | None = None
         self._ended_by_signal = False
         self._is_asked_for = False
@@ -99,6 +102,8 @@ class Leash:
             linux.set_name("lessor-leash")
             linux.adopt_orphans()
             self._inbox.accept((signal.SIGCHLD,))
+            self._tree.cgroup.make()
+            self._tree.cgroup.enter()
             while not self._is_finished():
                 self._poll()
                 self._step()
@@ -122,6 +127,8 @@ class Leash:
         if self._is_alive:
             self._reap()
         if self._is_alive:
+            if now_ms() >= self._started_ms + _STARTING_MS:
+                self._tree.cgroup.leave()
             self._look_for_leftover()
             self._follow_watch()
 
@@ -161,7 +168,6 @@ class Leash:
             self._gone(self._watch.why or WHY_AGENT_DEAD)
             return
         added = dict(setting.split("=", 1) for setting in settings)
-        self._tree.cgroup.make()
         self._is_alive = True
         try:
             self._child_pid = launch(
@@ -170,7 +176,6 @@ class Leash:
                 environ=command_environment(os.environ, added),
                 inherited=self._inherited,
                 terminal=self._terminal,
-                cgroup=self._tree.cgroup,
             )
         except Unstartable as error:
             self._is_alive = False
@@ -178,6 +183,7 @@ class Leash:
             self._gone("")
             return
         self._tree.group = self._child_pid
+        self._started_ms = now_ms()
         let_go_of_streams()
         self._line.send("started", self._child_pid)
 
@@ -233,7 +239,7 @@ class Leash:
     def _gone(self, why: str) -> None:
         self._is_alive = False
         self._gone_ms = now_ms()
-        self._tree.cgroup.remove()
+        self._tree.cgroup.remove()  # in vain while we are in it; then it is done by who comes last
         if self._terminal.take_back(self._child_pid) and self._ended_by_signal:
             self._terminal.repair()
         self._line.send("gone", why)
@@ -252,6 +258,8 @@ class Leash:
             return False
         if self._is_asked_for:
             self._give_back()
+        self._tree.cgroup.leave()
+        self._tree.cgroup.remove()
         return True
 
     def _give_back(self) -> None:
