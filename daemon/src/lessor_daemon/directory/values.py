@@ -1,0 +1,47 @@
+"""What names, addresses and quantities of the directory may be. Patterns match a whole text.
+
+All of it is ASCII that no shell, log, key name or terminal reads as anything else.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lessor_protocol.fields import invalid
+
+from lessor_daemon.bootstrap import KINDS, MOST_SEATS, ROLES, SCOPES
+
+__all__ = ["KINDS", "MOST_SEATS", "ROLES", "SCOPES"]
+
+SLUG = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+LICENSE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+EMAIL = "[A-Za-z0-9.!#$%&'*+=?^_`|~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,189}"
+
+MAX_REASON = 256
+MAX_ARMOURED = 16_384
+MOST_AT_ONCE = 500
+"""Machines or sessions that one call names."""
+LONGEST_RETENTION_SECONDS = 10 * 366 * 86_400
+LONGEST_OVERLAP_SECONDS = 90 * 86_400
+LONGEST_OFFLINE_SECONDS = 366 * 86_400
+
+
+def check_slug(text: str, field: str) -> str:
+    """``text`` if it can name an organization, else ``Problem`` ``invalid``."""
+    return _check(SLUG, text, field, "must be lower-case letters, digits and inner hyphens")
+
+
+def check_license_name(text: str, field: str) -> str:
+    """``text`` if it can name a license, else ``Problem`` ``invalid``."""
+    return _check(LICENSE_NAME, text, field, "must be letters, digits, '.', '_' and '-'")
+
+
+def check_email(text: str, field: str) -> str:
+    """The address in lower case, else ``Problem`` ``invalid``."""
+    return _check(EMAIL, text, field, "must be an e-mail address").lower()
+
+
+def _check(pattern: str, text: str, field: str, why: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise invalid(field, why)
+    return text

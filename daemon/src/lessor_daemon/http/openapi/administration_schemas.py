@@ -1,0 +1,300 @@
+"""Organizations and all they hold: what goes in and what comes out.
+
+Fields of a ``New…`` or ``…Change`` body that are not named here are ignored, and never copied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lessor_protocol.fields import MAX_NAME
+
+from lessor_daemon.directory import values
+
+from .shapes import (
+    COUNT,
+    FLAG,
+    LABELS,
+    MOMENT,
+    NAME,
+    SECONDS,
+    TEXT,
+    UUID,
+    list_of,
+    object_of,
+    ref,
+)
+
+if TYPE_CHECKING:
+    from .shapes import (
+        Schema,
+    )
+
+SLUG: Schema = {"type": "string", "pattern": f"^{values.SLUG}$"}
+LICENSE_NAME: Schema = {"type": "string", "pattern": f"^{values.LICENSE_NAME}$"}
+EMAIL: Schema = {"type": "string", "pattern": f"^{values.EMAIL}$"}
+PLAIN: Schema = {"type": "string", "format": "plain-text", "minLength": 1, "maxLength": MAX_NAME}
+REASON: Schema = {"type": "string", "format": "plain-text", "maxLength": values.MAX_REASON}
+ARMOURED: Schema = {"type": "string", "maxLength": values.MAX_ARMOURED}
+KEY_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9]{1,64}$"}
+ROLE: Schema = {"enum": list(values.ROLES)}
+KIND: Schema = {"enum": list(values.KINDS)}
+SCOPES: Schema = list_of({"enum": list(values.SCOPES)}) | {"minItems": 1, "uniqueItems": True}
+SEATS: Schema = {"type": "integer", "minimum": 0, "maximum": values.MOST_SEATS}
+MACHINE_QUOTA: Schema = {"oneOf": [SEATS, {"const": "unlimited"}]}
+MAYBE_MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
+MAYBE_NAME: Schema = {"type": ["string", "null"], "pattern": f"^{values.LICENSE_NAME}$"}
+RETENTION: Schema = {
+    "oneOf": [
+        {"type": "number", "minimum": 0, "maximum": values.LONGEST_RETENTION_SECONDS},
+        {"type": "null"},
+    ],
+    "description": "seconds a machine stays registered after its last session; null: until removed",
+}
+
+
+def schemas() -> Schema:
+    """Name → schema."""
+    return _organizations() | _licenses() | _keys() | _sessions() | _offline() | _records()
+
+
+def _organizations() -> Schema:
+    return {
+        "Organization": object_of({"slug": SLUG, "name": NAME}, ["slug", "name"]),
+        "NewOrganization": object_of(
+            {"slug": SLUG, "name": PLAIN, "owner": object_of({"email": EMAIL}, ["email"])},
+            ["slug", "owner"],
+        ),
+        "OrganizationChange": object_of({"name": PLAIN}, ["name"]),
+        "OrganizationMade": object_of(
+            {"organization": ref("Organization"), "key": ref("KeyWithSecret")},
+            ["organization", "key"],
+        ),
+        "Member": object_of({"email": EMAIL, "role": ROLE, "since": MOMENT}, ["email", "role"]),
+        "NewMember": object_of({"email": EMAIL, "role": ROLE}, ["email"]),
+        "MemberChange": object_of({"role": ROLE}, ["role"]),
+        "RegisteredUser": object_of(
+            {
+                "email": EMAIL,
+                "since": MOMENT,
+                "online": object_of({"session": UUID, "machine": TEXT, "since": MOMENT}, []),
+            },
+            ["email", "since"],
+        ),
+        "NewRegisteredUser": object_of({"email": EMAIL}, ["email"]),
+        "Transfer": object_of({"to": EMAIL}, ["to"]),
+    }
+
+
+def _licenses() -> Schema:
+    settings = {
+        "product": PLAIN,
+        "seats": SEATS,
+        "machines": MACHINE_QUOTA,
+        "ttl": {"type": "number", "exclusiveMinimum": 0, "maximum": 600},
+        "starts": MAYBE_MOMENT,
+        "expires": MAYBE_MOMENT,
+        "offline_allowed": FLAG,
+        "machine_retention": RETENTION,
+    }
+    return {
+        "License": object_of(
+            {
+                "name": LICENSE_NAME,
+                "kind": KIND,
+                "product": TEXT,
+                "seats": COUNT,
+                "offline_seats": COUNT,
+                "leases": COUNT,
+                "available": COUNT,
+                "machines": COUNT,
+                "machine_quota": {"oneOf": [COUNT, {"const": "unlimited"}]},
+                "registered_users": COUNT,
+                "queue_length": COUNT,
+                "ttl": SECONDS,
+                "starts": MOMENT,
+                "expires": MOMENT,
+                "expires_in_days": COUNT,
+                "offline_allowed": FLAG,
+                "machine_retention": SECONDS,
+            },
+            ["name", "kind", "seats", "available", "machine_quota"],
+        ),
+        "NewLicense": object_of(
+            {"name": LICENSE_NAME, "kind": KIND, **settings}, ["name", "seats"]
+        ),
+        "LicenseChange": object_of({**settings, "force": FLAG}, []),
+    }
+
+
+def _keys() -> Schema:
+    shown = {
+        "id": KEY_ID,
+        "name": NAME,
+        "scopes": SCOPES,
+        "member": EMAIL,
+        "license": LICENSE_NAME,
+        "state": {"enum": ["active", "expired", "finishing", "revoked"]},
+        "created": MOMENT,
+        "expires": MOMENT,
+        "last_used": MOMENT,
+        "old_secret_until": MOMENT,
+    }
+    secret = {"secret": {"type": "string", "description": "the whole key; shown this once"}}
+    required = ["id", "name", "scopes", "state"]
+    return {
+        "Key": object_of(shown, required),
+        "KeyWithSecret": object_of({**shown, **secret}, [*required, "secret"]),
+        "NewKey": object_of(
+            {
+                "name": PLAIN,
+                "scopes": SCOPES,
+                "member": {"type": ["string", "null"], "pattern": f"^{values.EMAIL}$"},
+                "license": MAYBE_NAME,
+                "expires": MAYBE_MOMENT,
+            },
+            ["name"],
+        ),
+        "KeyChange": object_of({"expires": MAYBE_MOMENT, "scopes": SCOPES}, []),
+        "KeyRotation": object_of(
+            {
+                "overlap": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": values.LONGEST_OVERLAP_SECONDS,
+                }
+            },
+            [],
+        ),
+    }
+
+
+def _sessions() -> Schema:
+    return {
+        "RegisteredMachine": object_of(
+            {
+                "id": NAME,
+                "name": TEXT,
+                "licenses": list_of(LICENSE_NAME),
+                "ephemeral": FLAG,
+                "first_seen": MOMENT,
+                "last_seen": MOMENT,
+                "sessions": COUNT,
+                "lapses": MOMENT,
+            },
+            ["id", "licenses", "ephemeral", "sessions"],
+        ),
+        "MachineFilter": object_of(
+            {
+                "ids": list_of(PLAIN, values.MOST_AT_ONCE),
+                "license": LICENSE_NAME,
+                "ephemeral": FLAG,
+                "idle": FLAG,
+                "unseen_for": SECONDS,
+                "dry_run": FLAG,
+                "reason": REASON,
+            },
+            [],
+        ),
+        "MachinesRemoved": object_of(
+            {"machines": list_of(NAME), "sessions_ended": COUNT, "dry_run": FLAG},
+            ["machines", "sessions_ended", "dry_run"],
+        ),
+        "Session": object_of(
+            {
+                "id": UUID,
+                "license": LICENSE_NAME,
+                "state": {"enum": ["live", "ending", "ended"]},
+                "user": TEXT,
+                "member": TEXT,
+                "key": TEXT,
+                "machine": ref("Machine"),
+                "process": ref("Process"),
+                "labels": LABELS,
+                "started": MOMENT,
+                "ended": MOMENT,
+                "duration": SECONDS,
+                "reason": TEXT,
+                "text": TEXT,
+            },
+            ["id", "license", "state", "started"],
+        ),
+        "SessionEnd": object_of({"reason": REASON}, []),
+    }
+
+
+def _offline() -> Schema:
+    return {
+        "OfflineLicense": object_of(
+            {
+                "serial": TEXT,
+                "license": LICENSE_NAME,
+                "machine": NAME,
+                "seats": COUNT,
+                "state": {"enum": ["valid", "expired", "returned"]},
+                "issued": MOMENT,
+                "issued_by": TEXT,
+                "expires": MOMENT,
+                "returned": MOMENT,
+                "signing_key": TEXT,
+            },
+            ["serial", "license", "machine", "seats", "state", "issued", "expires"],
+        ),
+        "OfflineIssue": object_of(
+            {
+                "license": LICENSE_NAME,
+                "machine": PLAIN,
+                "seats": {"type": "integer", "minimum": 1, "maximum": values.MOST_SEATS},
+                "expires": MOMENT,
+                "duration": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "maximum": values.LONGEST_OFFLINE_SECONDS,
+                },
+                "request": ARMOURED | {"description": "the text of a request file"},
+            },
+            [],
+        ),
+        "OfflineIssued": object_of(
+            {"offline": ref("OfflineLicense"), "file": TEXT}, ["offline", "file"]
+        ),
+        "OfflineReturn": object_of({"receipt": ARMOURED}, ["receipt"]),
+        "SigningKey": object_of(
+            {"id": TEXT, "public_key": TEXT, "created": MOMENT, "signs": FLAG},
+            ["id", "public_key", "signs"],
+        ),
+    }
+
+
+def _records() -> Schema:
+    return {
+        "AuditEntry": object_of(
+            {
+                "id": TEXT,
+                "at": MOMENT,
+                "action": TEXT,
+                "target": TEXT,
+                "actor": object_of({"key": TEXT, "name": TEXT, "member": TEXT}, ["key", "name"]),
+                "source": TEXT,
+                "request": TEXT,
+                "before": {},
+                "after": {},
+            },
+            ["id", "at", "action", "target", "actor"],
+        ),
+        "Backup": object_of(
+            {
+                "version": {"type": "integer"},
+                "made": MOMENT,
+                "organizations": list_of({"type": "object"}),
+            },
+            ["version", "organizations"],
+        ),
+        "Restored": object_of(
+            {"organizations": list_of(SLUG), "dry_run": FLAG}, ["organizations", "dry_run"]
+        ),
+        "Removal": object_of(
+            {"removed": TEXT, "dry_run": FLAG, "sessions_ended": COUNT, "keys_revoked": COUNT},
+            ["removed", "dry_run"],
+        ),
+    }

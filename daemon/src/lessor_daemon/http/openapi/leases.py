@@ -1,0 +1,171 @@
+"""Leases, the key itself and operations, as the description shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lessor_protocol import codec
+from lessor_protocol.fields import MAX_NAME, MAX_TEXT
+from lessor_protocol.messages import MAX_CERTIFICATE, MAX_RENEWALS, MAX_SEATS
+
+from .shapes import (
+    COUNT,
+    LABELS,
+    MOMENT,
+    NAME,
+    PAGES,
+    SECONDS,
+    UUID,
+    call,
+    code,
+    list_of,
+    object_of,
+    page_of,
+    parameter,
+    probe,
+    ref,
+)
+
+if TYPE_CHECKING:
+    from .shapes import (
+        Schema,
+    )
+
+_CERTIFICATE: Schema = {"type": "string", "maxLength": MAX_CERTIFICATE}
+
+
+def paths() -> Schema:
+    """Path → method → operation."""
+    lease_id = parameter("id", "path", UUID)
+    granted = object_of({"lease": ref("Lease")}, ["lease"])
+    return {
+        "/v1/leases": {
+            "post": call(
+                "Acquire a seat; the same request again gets the same answer",
+                {
+                    "201": ("granted", granted),
+                    "200": ("granted before", granted),
+                    "202": ("waits; claim by repeating the request", ref("Queued")),
+                },
+                body="AcquireRequest",
+            ),
+            "get": call(
+                "Leases that the key may see",
+                {"200": ("a page", page_of("Lease"))},
+                parameters=PAGES,
+            ),
+        },
+        "/v1/leases/renew": {
+            "post": call("Renew leases", {"200": ("done", ref("RenewAnswer"))}, body="RenewRequest")
+        },
+        "/v1/leases/{id}": {
+            "get": call("One lease", {"200": ("it", ref("Lease"))}, parameters=[lease_id]),
+            "delete": call(
+                "Release a lease or leave the queue",
+                {"204": ("released, also before", None)},
+                parameters=[lease_id],
+            ),
+        },
+        "/v1/whoami": {"get": call("The key itself", {"200": ("it", ref("Whoami"))})},
+        "/livez": {"get": probe("The daemon is alive", codec.JSON)},
+        "/readyz": {"get": probe("The daemon can serve calls", codec.JSON)},
+        "/metrics": {"get": probe("Prometheus metrics", "text/plain")},
+        "/openapi.json": {"get": probe("This document", codec.JSON)},
+    }
+
+
+def schemas() -> Schema:
+    """Name → schema."""
+    machine = object_of(
+        {"id": NAME, "name": {"type": "string"}, "ephemeral": {"type": "boolean"}}, ["id"]
+    )
+    process = object_of(
+        {
+            "pid": COUNT,
+            "command": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},
+            "user": {"type": "string", "maxLength": MAX_NAME},
+        },
+        ["pid", "command"],
+    )
+    lease = {
+        "id": UUID,
+        "license": NAME,
+        "token": COUNT,
+        "ttl": SECONDS,
+        "renew_after": SECONDS,
+        "granted_at": MOMENT,
+        "certificate": _CERTIFICATE,
+        "machine": ref("Machine"),
+        "process": ref("Process"),
+        "labels": LABELS,
+    }
+    request = {
+        "id": UUID,
+        "license": NAME,
+        "machine": ref("Machine"),
+        "process": ref("Process"),
+        "labels": LABELS,
+        "wait": SECONDS,
+        "seats": {"type": "integer", "minimum": 1, "maximum": MAX_SEATS},
+        "certificate": _CERTIFICATE,
+    }
+    renewal = {"oneOf": [UUID, object_of({"id": UUID, "certificate": _CERTIFICATE}, ["id"])]}
+    return {
+        "Machine": machine,
+        "Process": process,
+        "Lease": object_of(lease, list(lease)),
+        "AcquireRequest": object_of(request, ["id", "license", "machine", "process"]),
+        "RenewRequest": object_of({"leases": list_of(renewal, MAX_RENEWALS)}, ["leases"]),
+        "RenewAnswer": object_of(
+            {
+                "renewed": list_of(UUID, MAX_RENEWALS),
+                "lost": list_of(ref("Lost"), MAX_RENEWALS),
+                "notices": {"type": "array"},
+                "ttl": SECONDS,
+                "renew_after": SECONDS,
+            },
+            ["renewed", "lost", "notices", "ttl", "renew_after"],
+        ),
+        "Lost": object_of(
+            {"id": UUID, "code": code(), "reason": {"type": "string"}}, ["id", "code", "reason"]
+        ),
+        "Queued": object_of(
+            {
+                "ticket": COUNT,
+                "position": COUNT,
+                "blocked_by": {"enum": ["seats", "machines"]},
+                "holders": list_of(ref("Holder")),
+                "retry_after": SECONDS,
+            },
+            ["ticket", "position", "blocked_by", "holders", "retry_after"],
+        ),
+        "Holder": object_of(
+            {
+                "user": {"type": "string"},
+                "machine": {"type": "string"},
+                "command": {"type": "string"},
+                "labels": LABELS,
+                "since": MOMENT,
+            },
+            ["user", "machine", "command", "labels", "since"],
+        ),
+        "Whoami": object_of(
+            {
+                "organization": {"type": ["string", "null"]},
+                "key": {"type": "object"},
+                "default_license": {"type": ["string", "null"]},
+            },
+            ["organization", "key", "default_license"],
+        ),
+        "Problem": object_of(
+            {
+                "type": {"type": "string"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+                "code": code(),
+                "retry_after": SECONDS,
+            },
+            ["type", "title", "status", "detail", "code"],
+        ),
+    }
