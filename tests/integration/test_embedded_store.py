@@ -148,6 +148,33 @@ def test_a_killed_child_comes_back_and_disturbs_no_lease(daemon: DaemonProcess) 
     assert caller.acquire().status == 201
 
 
+def test_a_frozen_store_is_told_by_the_probe_and_does_not_hold_up_a_stop(
+    daemon: DaemonProcess,
+) -> None:
+    child = daemon.store_pid()
+    assert child is not None
+    os.kill(child, signal.SIGSTOP)
+    unready = daemon.anonymous().call("GET", "/readyz")
+    assert (unready.status, unready.code) == (503, "store_unavailable")
+    assert daemon.anonymous().call("GET", "/metrics").status == 200
+    assert daemon.anonymous().call("GET", "/livez").status == 200
+    assert daemon.stop() == 0
+    assert not _is_alive(child)
+
+
+def test_a_store_that_thaws_serves_again(daemon: DaemonProcess) -> None:
+    child = daemon.store_pid()
+    assert child is not None
+    lease_id = daemon.caller().acquire().body["lease"]["id"]
+    os.kill(child, signal.SIGSTOP)
+    assert daemon.anonymous().call("GET", "/readyz").status == 503
+    os.kill(child, signal.SIGCONT)
+    wait_until(
+        lambda: daemon.anonymous().call("GET", "/readyz").status == 200, what="the store to thaw"
+    )
+    assert daemon.caller().renew(lease_id).body["renewed"] == [lease_id]
+
+
 def test_a_full_disk_refuses_calls_and_the_daemon_goes_on_when_there_is_room(
     make_daemon: MakeDaemon,
 ) -> None:

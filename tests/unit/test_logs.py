@@ -76,6 +76,18 @@ def test_no_api_key_and_no_password_is_written(out: io.StringIO, log_format: str
     assert "store:6379" in out.getvalue()
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_shows_no_local_variable(out: io.StringIO, log_format: str) -> None:
+    logs.configure(log_format, stream=out)
+    secret = "hunter2"
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        logs.get_logger("lessor.test").exception("failed")
+    assert "ValueError" in out.getvalue()
+    assert secret not in out.getvalue()
+
+
 def test_an_exception_is_one_line_of_json(out: io.StringIO) -> None:
     logs.configure("json", stream=out)
     try:

@@ -17,6 +17,7 @@ import structlog
 from lessor_protocol.credentials import redact
 from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
+from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,7 +57,10 @@ def configure(log_format: str, level: str = "info", stream: TextIO | None = None
     renderers: list[Processor] = [ProcessorFormatter.remove_processors_meta]
     if log_format == "json":
         renderers += [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                # Without the values of local variables: secrets are among them.
+                ExceptionDictTransformer(show_locals=False)
+            ),
             redact_secrets,
             _what_and_when_first,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),

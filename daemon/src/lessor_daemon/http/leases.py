@@ -41,9 +41,20 @@ async def acquire(request: web.Request) -> web.Response:
 
 async def renew(request: web.Request) -> web.Response:
     """200 with what was renewed and what is lost."""
-    caller = await authorize(request, RUN)
-    wanted = RenewRequest.from_wire(await read_message(request))
-    outcome = await request.app[LEASING].renew(caller, wanted)
+    leasing = request.app[LEASING]
+    try:
+        caller = await authorize(request, RUN)
+    except Problem as problem:
+        if problem.code != "unauthenticated":
+            raise
+        wanted = RenewRequest.from_wire(await read_message(request))
+        proven = await leasing.renew_proven(wanted)
+        if proven is None:
+            raise
+        outcome = proven
+    else:
+        wanted = RenewRequest.from_wire(await read_message(request))
+        outcome = await leasing.renew(caller, wanted)
     for lost in outcome.lost:
         lease = format_lease_id(lost.lease_id)
         _log.info("renewal_refused", lease=lease, code=lost.code, reason=lost.reason)

@@ -111,6 +111,7 @@ class BoundedHandler(web.RequestHandler):
         super().data_received(data)
         if self._request_count > heads_before:
             self._stop_head_timer()
+            self._fail_unfinished_body()
         elif self._head_timer is None and self._waiter is not None:
             # Idle until now, and the head that begins here is not whole yet.
             self._start_head_timer()
@@ -142,6 +143,16 @@ class BoundedHandler(web.RequestHandler):
         response.headers["Server"] = SERVER
         response.force_close()
         return response
+
+    def _fail_unfinished_body(self) -> None:
+        """End the wait for a body that is badly framed.
+
+        aiohttp queues the error as the next message, and the call under way would wait for the rest
+        of its body until that times out. A message cannot begin before the body ahead has ended.
+        """
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError("badly framed"))
 
     def _start_head_timer(self) -> None:
         loop = asyncio.get_running_loop()

@@ -58,11 +58,15 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+LEAST_STOP_SECONDS = 0.02
+"""aiohttp takes 0 for "without limit"."""
+
+
 class HttpServer:
     """Serves one application on one listening socket."""
 
     def __init__(self, app: web.Application, most_connections: int, gauge: Gauge | None) -> None:
-        self._runner = web.AppRunner(app, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(app, shutdown_timeout=LEAST_STOP_SECONDS)
         self._most_connections = most_connections
         self._gauge = gauge
         self._server: asyncio.Server | None = None
@@ -86,5 +90,5 @@ class HttpServer:
             # One turn of the loop: a request that has just arrived still counts as under way.
             await asyncio.sleep(0)
             server.pre_shutdown()
-            await server.shutdown(seconds)
+            await server.shutdown(max(seconds, LEAST_STOP_SECONDS))
         await self._runner.cleanup()

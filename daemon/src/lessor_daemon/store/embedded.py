@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LOCK_WAIT_SECONDS = 5.0
 """How long a new daemon waits for the child of a killed one to be gone."""
-STOP_WAIT_SECONDS = 5.0
+STOP_WAIT_SECONDS = 2.0
 FIRST_BACK_OFF_SECONDS = 0.1
 LONGEST_BACK_OFF_SECONDS = 5.0
 STEADY_AFTER_SECONDS = 10.0
