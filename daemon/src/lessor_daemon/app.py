@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -33,6 +32,7 @@ from .metrics import Metrics
 from .store.embedded import EmbeddedStore
 from .store.errors import StoreUnavailable
 from .store.store import Store
+from .times import boottime_ms, wall_ms
 
 if TYPE_CHECKING:
     import socket
@@ -155,7 +155,7 @@ class Daemon:
         settings = LeasingSettings(
             secret=secret,
             trust=trust,
-            started_wall_seconds=int(time.time()),
+            started_wall_seconds=wall_ms() // 1000,
             max_ttl_ms=config.max_ttl_ms,
             margin_ms=config.margin_ms,
         )
@@ -208,7 +208,7 @@ class Daemon:
         _log.info("ready", url=url)
         if made and self._config.log_format == "console":
             first_steps.show(url, made)
-        await self._watch_store(services.store)
+        await self._watch_store(services)
 
     async def _prepare(self, services: Services) -> list[Path]:
         await services.store.ping()
@@ -223,13 +223,19 @@ class Daemon:
         except OSError as error:
             raise ConfigurationError(str(error.filename), str(error.strerror)) from error
 
-    async def _watch_store(self, store: Store) -> None:
-        """Say once when the store goes away and once when it is back."""
+    async def _watch_store(self, services: Services) -> None:
+        """Say once when the store goes away and once when it is back.
+
+        One that comes back empty gets its organizations and keys again at once: until then no
+        client's key is known.
+        """
         is_there = True
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             try:
-                await store.ping()
+                if not await services.store.ping():
+                    _log.error("store_was_emptied")
+                    await self._prepare(services)
             except StoreUnavailable as error:
                 if is_there:
                     _log.error("store_lost", reason=str(error))
@@ -262,14 +268,3 @@ class Daemon:
         left = 0.0 if signals.hurried.is_set() else max(0.0, deadline - loop.time())
         for server in servers:
             await server.stop(left)
-
-
-def boottime_ms() -> int:
-    """Milliseconds that also pass while the machine sleeps; the lease clock's only source."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(clock) // 1_000_000
-
-
-def wall_ms() -> int:
-    """What the calendar says; decides no lease."""
-    return time.time_ns() // 1_000_000

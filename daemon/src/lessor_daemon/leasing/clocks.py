@@ -77,6 +77,11 @@ class LeaseClocks:
         """The highest epoch seen in one organization."""
         return self._clock(org).epoch
 
+    async def check_recovering(self, org: str) -> bool:
+        """Ask the store whether the organization grants nothing yet."""
+        (reading,) = await self.run(org, lambda context: self._ticked(org, context))
+        return reading.recovering_ms > 0
+
     def heard_of(self, org: str, epoch: int) -> None:
         """A client's certificate names this epoch."""
         self._clock(org).heard_of(epoch)
@@ -143,14 +148,14 @@ class LeaseClocks:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def _tick(self, org: str, gate: asyncio.Semaphore) -> None:
-        async def tick(context: Context) -> tuple[Reading]:
-            return (await scripts.tick(self._store, org, context),)
-
         async with gate:
             try:
-                await self.run(org, tick)
+                await self.check_recovering(org)
             except Problem as problem:
                 _log.debug("tick_failed", org=org, error=problem.detail)
+
+    async def _ticked(self, org: str, context: Context) -> tuple[Reading]:
+        return (await scripts.tick(self._store, org, context),)
 
     async def _reap(self, org: str, gate: asyncio.Semaphore) -> None:
         """One call: what is left is reaped at the next look, so a mass lapse stays paced."""

@@ -48,6 +48,17 @@ class RenewBatch:
         self._clocks = clocks
         self._wall_ms = wall_ms
 
+    def proven_org(self, renewals: Sequence[Renewal]) -> str | None:
+        """The one organization that all these certificates are of; None if one is not valid."""
+        orgs = set()
+        for renewal in renewals:
+            claims = certificate.read(self._settings.secret, renewal.certificate)
+            if claims is None or claims.lease_id != renewal.lease_id:
+                return None
+            self._clocks.heard_of(claims.org, claims.epoch)
+            orgs.add(claims.org)
+        return orgs.pop() if len(orgs) == 1 else None
+
     async def __call__(self, org: str, renewals: Sequence[Renewal]) -> list[Result]:
         margin_ms = self._settings.fixed_margin_ms
         ids = [renewal.lease_id for renewal in renewals]

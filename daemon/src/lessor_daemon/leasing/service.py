@@ -97,6 +97,7 @@ class Leasing:
             wall_ms=wall_ms,
             on_ended=self._count_ended,
         )
+        self._batch = RenewBatch(store, settings, metrics, self._clocks, wall_ms=wall_ms)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
         self._is_draining = False
@@ -113,12 +114,7 @@ class Leasing:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Keep clocks running and renewals flowing in tasks of ``group`` until it ends."""
-        self._renewals = Renewals(
-            RenewBatch(
-                self._store, self._settings, self._metrics, self._clocks, wall_ms=self._wall_ms
-            ),
-            group,
-        )
+        self._renewals = Renewals(self._batch, group)
         group.create_task(self._clocks.keep_running(), name="lease clocks")
 
     def start_draining(self) -> None:
@@ -146,7 +142,9 @@ class Leasing:
 
     async def renew(self, caller: Caller, request: RenewRequest) -> RenewAnswer:
         """Extend leases. Never refused for quota, and not for draining."""
-        org = caller.require(RUN)
+        return await self._renew(caller.require(RUN), request)
+
+    async def _renew(self, org: str, request: RenewRequest) -> RenewAnswer:
         if self._renewals is None:
             raise Problem("store_unavailable", "the daemon is still starting", retry_after=1)
         results = await self._renewals.renew(org, request.renewals)
@@ -160,6 +158,17 @@ class Leasing:
             else:
                 lost.append(why_lost(renewal.lease_id, result))
         return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
+
+    async def renew_proven(self, request: RenewRequest) -> RenewAnswer | None:
+        """Extend leases whose certificates are the only proof, while their store recovers.
+
+        A store that was emptied knows no API key either, and that must not end a healthy test.
+        None unless all certificates are valid, of one organization, and it is recovering.
+        """
+        org = self._batch.proven_org(request.renewals)
+        if org is None or not await self._clocks.check_recovering(org):
+            return None
+        return await self._renew(org, request)
 
     async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> None:
         """End a lease of the caller's own, or leave the line; an admin may end any.

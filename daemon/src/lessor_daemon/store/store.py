@@ -85,16 +85,18 @@ class Store:
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
-    async def ping(self) -> None:
-        """Return if the server answers and was not written by a newer Lessor.
+    async def ping(self) -> bool:
+        """Whether the store that answers had been used by Lessor before; if not, it is marked.
 
         Raises ``StoreUnavailable`` or ``NewerStore``.
         """
         stored = await self.attempt(lambda: self.redis.hget(keys.STORE, "schema"))
         if stored is None:
             await self.attempt(lambda: self.redis.hsetnx(keys.STORE, "schema", str(SCHEMA)))
-        elif int(stored) > SCHEMA:
+            return False
+        if int(stored) > SCHEMA:
             raise NewerStore(f"the store has schema {int(stored)}, this Lessor knows {SCHEMA}")
+        return True
 
     async def call(self, script: Script, org: str, args: list[bytes | str | int]) -> list[Any]:
         """Run a script of ``org``. All scripts may be repeated, so a broken connection is."""

@@ -1,0 +1,175 @@
+"""A store loses its memory under a running daemon: healthy leases live on, nothing is granted."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.redis_server import available_servers, start_redis
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.calls import Answer, Caller
+    from support.daemon import DaemonProcess
+    from support.redis_server import RedisServer
+
+DURABLE_OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class ExternalStore:
+    """A Redis that can be killed and come back with its data, an older state, or none."""
+
+    def __init__(self, binary: str, directory: Path) -> None:
+        self._binary = binary
+        self.directory = directory
+        self.server: RedisServer | None = None
+
+    def start(self) -> str:
+        """The URL, once it answers."""
+        self.server = start_redis(self._binary, self.directory, *DURABLE_OPTIONS)
+        return self.server.url
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.server is not None:
+            self.server.stop()
+
+    def forget(self) -> None:
+        """Delete what is on disk."""
+        for path in sorted(self.directory.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(params=sorted(available_servers()))
+def external(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExternalStore]:
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    store = ExternalStore(available_servers()[request.param], directory)
+    store.start()
+    yield store
+    store.kill()
+
+
+@pytest.fixture
+def daemon(external: ExternalStore, make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+    """A daemon on the external store, with a grace of some 3 s."""
+    assert external.server is not None
+    made = make_daemon(
+        *("--store", external.server.url, "--store-durable", "--max-ttl", "2s"),
+        bootstrap=BOOTSTRAP,
+        LESSOR_TEST="1",
+        LESSOR_TEST_MIN_TTL="1s",
+        LESSOR_TEST_MARGIN="1s",
+    )
+    made.start()
+    return made
+
+
+BOOTSTRAP = """
+[[organization]]
+slug = "acme"
+[[organization.license]]
+name = "kre"
+seats = 1
+ttl = "2s"
+[[organization.key]]
+name = "ci"
+scopes = ["run", "read"]
+secret_file = "ci.key"
+"""
+
+
+def acquire(ci: Caller, lease_id: str) -> Answer:
+    return ci.call(
+        "POST",
+        "/v1/leases",
+        {
+            "id": lease_id,
+            "license": "kre",
+            "machine": {"id": "m1"},
+            "process": {"pid": 1, "command": "pytest"},
+        },
+    )
+
+
+def renew(ci: Caller, lease: dict[str, Any]) -> Answer:
+    wanted = {"id": lease["id"], "certificate": lease["certificate"]}
+    return ci.call("POST", "/v1/leases/renew", {"leases": [wanted]})
+
+
+def until_answered(call: Callable[[], Answer]) -> Answer:
+    """Repeat while the store is away."""
+
+    def answered() -> Answer | None:
+        answer = call()
+        return None if answer.code == "store_unavailable" else answer
+
+    found = wait_until(answered, 20, "the store to be back")
+    assert found is not None
+    return found
+
+
+def test_a_killed_store_that_kept_its_data_disturbs_nobody(
+    external: ExternalStore, daemon: DaemonProcess
+) -> None:
+    ci = daemon.caller("ci")
+    lease = acquire(ci, str(uuid.uuid4())).body["lease"]
+    external.kill()
+    assert renew(ci, lease).code == "store_unavailable"
+    external.start()
+    assert until_answered(lambda: renew(ci, lease)).body["renewed"] == [lease["id"]]
+    assert acquire(ci, str(uuid.uuid4())).code == "seats_exhausted", "and no grace was opened"
+
+
+def test_an_emptied_store_puts_healthy_leases_back_and_grants_nothing_meanwhile(
+    external: ExternalStore, daemon: DaemonProcess
+) -> None:
+    ci = daemon.caller("ci")
+    lease = acquire(ci, str(uuid.uuid4())).body["lease"]
+    external.kill()
+    external.forget()
+    external.start()
+    other = str(uuid.uuid4())
+    refused: list[Answer] = []
+
+    def holder_goes_on_until_grace_is_over() -> bool:
+        renewal = until_answered(lambda: renew(ci, lease))
+        assert renewal.body["renewed"] == [lease["id"]], renewal.body
+        wanted = acquire(ci, other)
+        refused.append(wanted)
+        return wanted.code == "seats_exhausted"
+
+    wait_until(holder_goes_on_until_grace_is_over, 30, "grace to be over")
+    codes = {answer.code for answer in refused} - {"unauthenticated"}
+    assert codes == {"recovering", "seats_exhausted"}
+    assert any("Retry-After" in answer.headers for answer in refused if answer.code == "recovering")
+    assert ci.call("DELETE", f"/v1/leases/{lease['id']}").status == 204
+    after = acquire(ci, other)
+    assert after.status == 201
+    assert after.body["lease"]["token"] > lease["token"]
+
+
+def test_a_store_put_back_from_an_older_copy_is_noticed(
+    external: ExternalStore, daemon: DaemonProcess
+) -> None:
+    ci = daemon.caller("ci")
+    first = acquire(ci, str(uuid.uuid4())).body["lease"]
+    external.kill()
+    copy = {path: path.read_bytes() for path in external.directory.rglob("*") if path.is_file()}
+    external.start()
+    assert until_answered(lambda: renew(ci, first)).status == 200
+    ci.call("DELETE", f"/v1/leases/{first['id']}")
+    second = until_answered(lambda: acquire(ci, str(uuid.uuid4()))).body["lease"]
+    external.kill()
+    external.forget()
+    for path, content in copy.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    external.start()
+    renewal = until_answered(lambda: renew(ci, second))
+    assert renewal.body["renewed"] == [second["id"]]
+    assert acquire(ci, str(uuid.uuid4())).code == "recovering"
