@@ -159,6 +159,8 @@ def test_an_outage_of_half_a_ttl_disturbs_nobody(start: Start, server: FakeServe
     assert run.survivors()
     assert not any(event["event"] in ("lost", "stopped") for event in run.events)
     assert server.count("acquire") == 1
+    os.kill(run.agent, signal.SIGTERM)
+    assert run.wait() == 128 + signal.SIGTERM
 
 
 def test_an_ended_lease_stops_the_tree_and_says_why(

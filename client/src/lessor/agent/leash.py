@@ -122,6 +122,8 @@ class Leash:
         if not self._line.is_open and not self._agent_is_dead:
             self._agent_is_dead = True
             if self._is_alive:
+                # At once: a script around us goes on now, and may want to read.
+                self._terminal.take_back(self._child_pid)
                 self._narrator.fail("the agent is gone: the command is stopped")
                 self._watch.stop(now_ms(), WHY_AGENT_DEAD)
         if self._is_alive:
