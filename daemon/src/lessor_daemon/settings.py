@@ -20,7 +20,7 @@ STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 SCHEMES_TO_COME = ("redis+sentinel", "redis+cluster")
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning")
-LONGEST_DRAIN_MS = 3_600_000
+LONGEST_DURATION_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def path(raw: object) -> Path:
 def duration_ms(raw: object) -> int:
     """A duration as text, or a number of seconds."""
     found = parse_duration_ms(str(raw))  # what TOML may hold besides does not parse as one
-    if found > LONGEST_DRAIN_MS:
-        raise ValueError(f"must be at most {format_duration(LONGEST_DRAIN_MS)}")
+    if found > LONGEST_DURATION_MS:
+        raise ValueError(f"must be at most {format_duration(LONGEST_DURATION_MS)}")
     return found
 
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,8 +23,9 @@ from typing import TYPE_CHECKING, Self
 from lessor_daemon.data_dir import prepare_data_dir
 from lessor_daemon.errors import ConfigurationError
 
+from . import child as child_program
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from structlog.typing import FilteringBoundLogger
@@ -43,7 +42,6 @@ LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel allows 107, some systems fewer. Beyond it a short private directory is made."""
 LONGEST_LINE = 64 * 1024
 
-_PR_SET_PDEATHSIG = 1
 _LEVELS = {".": "debug", "-": "debug", "*": "debug", "#": "warning"}
 """Its notices say at every start the same twenty things."""
 
@@ -165,8 +163,7 @@ class EmbeddedStore:
         if self._binary is None or self._lock_fd is None:
             raise RuntimeError("the store is not started")
         child = await asyncio.create_subprocess_exec(
-            self._binary,
-            *server_arguments(self._dir, self.socket_path),
+            *_command([str(self._binary), *server_arguments(self._dir, self.socket_path)]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -175,7 +172,6 @@ class EmbeddedStore:
             # Its own session: Ctrl-C is for the daemon, which ends the child when it is done.
             start_new_session=True,
             umask=0o077,
-            preexec_fn=_die_with_parent(),
         )
         self._child = child
         try:
@@ -318,19 +314,9 @@ def _try_lock(lock_fd: int) -> bool:
     return True
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child does between fork and exec so that it never outlives this process.
-
-    Everything is looked up before the fork: the child of a threaded program may do little.
-    """
+def _command(server: list[str]) -> list[str]:
+    """How to start ``server`` so that it never outlives this process, where the kernel helps."""
     if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def after_fork() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-    return after_fork
+        return server
+    # -I -S: no site, no user code; it starts in a few milliseconds.
+    return [sys.executable, "-I", "-S", child_program.__file__, str(os.getpid()), *server]
