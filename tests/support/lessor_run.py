@@ -39,6 +39,7 @@ class Run:
         *arguments: str,
         environ: dict[str, str] | None = None,
         wrapper: tuple[str, ...] = (),
+        pass_fds: tuple[int, ...] = (),
         **popen: Any,  # noqa: ANN401 - subprocess' own
     ) -> None:
         self.mark = uuid.uuid4().hex
@@ -53,7 +54,7 @@ class Run:
                 [*wrapper, *command, *arguments],
                 **{"stderr": stderr, **options},
                 env=kept | (environ or {}),
-                pass_fds=(events.fileno(), *popen.get("pass_fds", ())),
+                pass_fds=(events.fileno(), *pass_fds),
             )
 
     @property

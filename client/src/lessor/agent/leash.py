@@ -89,7 +89,7 @@ class Leash:
         self._is_asked_for = False
         self._is_alive = False
         self._was_asked = False
-        self._leftover_named = False
+        self._leftover_is_asked = False
         self._gone_ms: int | None = None
         self._agent_releases = False
         self._agent_is_dead = False
@@ -215,16 +215,22 @@ class Leash:
         self._line.send("exited", status)
 
     def _look_for_leftover(self) -> None:
-        if self._child_ended_ms is None or self._leftover_named or self._watch.is_stopping:
-            return
+        """Once the command has ended: who is still there must stop, or is asked again."""
         now = now_ms()
-        if now < self._child_ended_ms + _SETTLING_MS:
+        if self._child_ended_ms is None or now < self._child_ended_ms + _SETTLING_MS:
             return
+        if self._leftover_is_asked:
+            return
+        self._leftover_is_asked = True
         members = self._tree.members()
-        if members:
-            self._leftover_named = True
+        if self._watch.is_stopping:
+            # Some may have been started after the others were asked.
+            self._tree.ask(self._options.stop_signal)
+        elif members:
             self._line.send("leftover", len(members), describe(members))
             self._watch.stop(now, WHY_LEFTOVER)
+        else:
+            self._leftover_is_asked = False  # caught between living and being waited for
 
     def _follow_watch(self) -> None:
         due = self._watch.due(now_ms())
