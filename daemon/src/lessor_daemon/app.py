@@ -53,7 +53,7 @@ _log = logs.get_logger("lessor.daemon")
 
 
 class _Stopped(Exception):
-    """Ends the task group: all work is done."""
+    """Ends the task group, whose other tasks run for ever: all work is done."""
 
 
 class StopSignals:
@@ -120,7 +120,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 services.leasing.start(tasks)
                 tasks.create_task(self._metrics.watch_loop(), name="loop lag")
-                tasks.create_task(self._become_ready(services, url), name="start-up")
+                tasks.create_task(self._serve_store(services, url), name="store")
                 await signals.asked.wait()
                 await self._drain(services, servers, signals)
                 raise _Stopped
@@ -186,6 +186,10 @@ class Daemon:
             await server.start(on)
         return [server for server, _ in servers]
 
+    async def _serve_store(self, services: Services, url: str) -> None:
+        await self._become_ready(services, url)
+        await self._watch_store(services)
+
     async def _become_ready(self, services: Services, url: str) -> None:
         """Reach the store, give it what the bootstrap file says, and say ``ready``."""
         loop = asyncio.get_running_loop()
@@ -208,7 +212,6 @@ class Daemon:
         _log.info("ready", url=url)
         if made and self._config.log_format == "console":
             first_steps.show(url, made)
-        await self._watch_store(services)
 
     async def _prepare(self, services: Services) -> list[Path]:
         await services.store.ping()
