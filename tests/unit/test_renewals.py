@@ -118,3 +118,46 @@ async def test_too_many_waiting_are_told_to_come_back(
         assert refused.value.code == "rate_limited"
         assert len(await within) == 10
         assert await collected.renew("acme", ids(11)) == [11]
+
+
+async def test_a_callback_is_told_once_with_its_own_results_or_what_went_wrong(
+    script: Script,
+) -> None:
+    told: list[list[int | str] | Exception] = []
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        collected.submit("acme", ids(1, 2), told.append)
+        collected.submit("acme", ids(3), told.append)
+    assert told == [[1, 2], [3]]
+    script.error = Problem("store_unavailable", "away")
+    async with asyncio.TaskGroup() as group:
+        Renewals(script, group).submit("acme", ids(4), told.append)
+    assert told[2:] == [script.error]
+
+
+async def test_a_withdrawn_request_is_neither_sent_nor_answered(script: Script) -> None:
+    told: list[list[int | str] | Exception] = []
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        collected.submit("acme", ids(1), told.append).withdraw()
+        collected.submit("acme", ids(2), told.append)
+    assert told == [[2]]
+    assert script.calls == [("acme", ids(2))]
+
+
+async def test_whoever_still_waits_when_the_daemon_ends_is_told(script: Script) -> None:
+    told: list[list[int | str] | Exception] = []
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as group:
+            Renewals(script, group).submit("acme", ids(1), told.append)
+            await asyncio.Event().wait()
+
+    serving = asyncio.ensure_future(serve())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    (outcome,) = told
+    assert isinstance(outcome, Problem)
+    assert outcome.code == "draining"

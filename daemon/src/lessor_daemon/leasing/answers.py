@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lessor_protocol import timing
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import Lost, Queued
+from lessor_protocol.messages import Lost, Queued, RenewAnswer
 
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Holder
+    from lessor_protocol.messages import Holder, Renewal
 
     from lessor_daemon.store.scripts import InLine, NotGranted
+
+    from .renewals import Result
 
 UNKNOWN = "unknown"
 """A renewal's result for a lease that the store has no memory of."""
@@ -62,6 +65,21 @@ def refusal(license: str, refused: NotGranted) -> Problem:
         "not_registered_user": f"the license {license!r} is for registered users",
     }
     return Problem(refused.status, texts[refused.status])
+
+
+def renew_answer(renewals: list[Renewal], results: list[Result]) -> RenewAnswer:
+    """What a batch found for these renewals."""
+    renewed: list[bytes] = []
+    lost: list[Lost] = []
+    ttl_ms = 0
+    for renewal, result in zip(renewals, results, strict=True):
+        if isinstance(result, int):
+            renewed.append(renewal.lease_id)
+            if not 0 < ttl_ms <= result:
+                ttl_ms = result
+        else:
+            lost.append(why_lost(renewal.lease_id, result))
+    return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
 
 
 def why_lost(lease_id: bytes, why: str) -> Lost:

@@ -3,12 +3,16 @@
 A renewal alone costs the store a call; five hundred in one call cost little more. So the first
 renewal of an organization opens a batch, those that come while it is open ride along, and while a
 batch is under way the next one fills.
+
+``submit`` takes a callback instead of making a task and a future for each request: a stream brings
+tens of thousands of them a second. ``renew`` is the same for who would rather await.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from lessor_protocol.errors import Problem
@@ -26,6 +30,30 @@ MOST_PENDING = 50_000
 Result = int | str
 """A renewed lease's ttl in ms, or why it is lost."""
 
+if TYPE_CHECKING:
+    Answered = Callable[[list[Result] | Exception], None]
+    """Gets the results in order, or what went wrong. It must not raise and should be quick: the
+    others of its batch are answered after it."""
+
+
+class Request:
+    """The renewals of one caller, until they are answered."""
+
+    __slots__ = ("answered", "renewals")
+
+    def __init__(self, renewals: list[Renewal], answered: Answered) -> None:
+        self.renewals = renewals
+        self.answered: Answered | None = answered
+
+    def withdraw(self) -> None:
+        """Its caller has gone: nobody is told, and it is left out if it is not under way yet."""
+        self.answered = None
+
+    def answer(self, outcome: list[Result] | Exception) -> None:
+        """Tell the caller, if it is still there."""
+        if self.answered is not None:
+            self.answered(outcome)
+
 
 class Renewals:
     """Collects renewals per organization and hands them to ``flush(org, renewals)``."""
@@ -37,7 +65,7 @@ class Renewals:
     ) -> None:
         self._flush = flush
         self._group = group
-        self._pending: dict[str, deque[tuple[list[Renewal], asyncio.Future[list[Result]]]]] = {}
+        self._pending: dict[str, deque[Request]] = {}
         self._pending_leases = 0
 
     async def renew(self, org: str, renewals: list[Renewal]) -> list[Result]:
@@ -47,57 +75,87 @@ class Renewals:
         """
         if not renewals:
             return []
+        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: list[Result] | Exception) -> None:
+            if future.done():
+                return  # cancelled a moment ago, and not yet withdrawn
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        request = self.submit(org, renewals, settle)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            request.withdraw()
+            raise
+
+    def submit(self, org: str, renewals: list[Renewal], answered: Answered) -> Request:
+        """Have ``answered`` called once, later, with the results for 1 to ``MAX_RENEWALS`` leases.
+
+        Raises ``Problem`` ``rate_limited`` when too much is pending.
+        """
         if self._pending_leases + len(renewals) > MOST_PENDING:
             raise Problem("rate_limited", "too many renewals are waiting", retry_after=1)
-        answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         waiting = self._pending.get(org)
         if waiting is None:
             waiting = self._pending[org] = deque()
             self._group.create_task(self._work_off(org, waiting), name=f"renewals of {org}")
-        waiting.append((renewals, answer))
+        request = Request(renewals, answered)
+        waiting.append(request)
         self._pending_leases += len(renewals)
-        return await answer
+        return request
 
-    async def _work_off(
-        self, org: str, waiting: deque[tuple[list[Renewal], asyncio.Future[list[Result]]]]
-    ) -> None:
+    async def _work_off(self, org: str, waiting: deque[Request]) -> None:
         """Flush batch after batch until nobody waits; then the next renewal starts anew."""
-        await asyncio.sleep(COLLECT_SECONDS)
         try:
             while waiting:
-                batch = self._take_batch(waiting)
-                await self._answer(org, batch)
+                if not _fill_a_batch(waiting):
+                    await asyncio.sleep(COLLECT_SECONDS)
+                await self._answer(org, self._take_batch(waiting))
         finally:
             del self._pending[org]
-            for renewals, answer in waiting:
-                self._pending_leases -= len(renewals)
-                answer.cancel()
+            for request in waiting:
+                self._pending_leases -= len(request.renewals)
+                request.answer(_stopping())
 
-    def _take_batch(
-        self, waiting: deque[tuple[list[Renewal], asyncio.Future[list[Result]]]]
-    ) -> list[tuple[list[Renewal], asyncio.Future[list[Result]]]]:
+    def _take_batch(self, waiting: deque[Request]) -> list[Request]:
         batch = []
         size = 0
-        while waiting and size + len(waiting[0][0]) <= MAX_RENEWALS:
-            renewals, answer = waiting.popleft()
-            self._pending_leases -= len(renewals)
-            if not answer.done():  # its caller may have gone
-                batch.append((renewals, answer))
-                size += len(renewals)
+        while waiting and size + len(waiting[0].renewals) <= MAX_RENEWALS:
+            request = waiting.popleft()
+            self._pending_leases -= len(request.renewals)
+            if request.answered is not None:
+                batch.append(request)
+                size += len(request.renewals)
         return batch
 
-    async def _answer(
-        self, org: str, batch: list[tuple[list[Renewal], asyncio.Future[list[Result]]]]
-    ) -> None:
+    async def _answer(self, org: str, batch: list[Request]) -> None:
+        if not batch:
+            return
         try:
-            results = await self._flush(org, [one for renewals, _ in batch for one in renewals])
+            results = await self._flush(org, [one for each in batch for one in each.renewals])
+        except asyncio.CancelledError:
+            for request in batch:
+                request.answer(_stopping())
+            raise
         except Exception as error:  # noqa: BLE001  # each caller gets it, and it is not ours to judge
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            for request in batch:
+                request.answer(error)
             return
         start = 0
-        for renewals, answer in batch:
-            if not answer.done():
-                answer.set_result(results[start : start + len(renewals)])
-            start += len(renewals)
+        for request in batch:
+            end = start + len(request.renewals)
+            request.answer(results[start:end])
+            start = end
+
+
+def _fill_a_batch(waiting: deque[Request]) -> bool:
+    first = islice(waiting, MAX_RENEWALS)  # each has one lease at least
+    return sum(len(request.renewals) for request in first) >= MAX_RENEWALS
+
+
+def _stopping() -> Problem:
+    return Problem("draining", "this daemon is shutting down", retry_after=1)

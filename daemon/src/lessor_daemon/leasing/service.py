@@ -16,7 +16,7 @@ from lessor_protocol import timing
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import Lease, Queued, RenewAnswer
+from lessor_protocol.messages import Lease, Queued
 
 from lessor_daemon.directory.callers import ADMIN, READ, RUN
 from lessor_daemon.store import directory, leases, scripts
@@ -25,7 +25,7 @@ from lessor_daemon.store.scripts import InLine, NotGranted
 from lessor_daemon.times import wall_text
 
 from . import certificate
-from .answers import full, queued, refusal, why_lost
+from .answers import full, queued, refusal, renew_answer
 from .clocks import LeaseClocks
 from .holders import Holders, pack_holder, to_lease
 from .renew_batch import RenewBatch
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from lessor_protocol.messages import AcquireRequest, Lost, RenewRequest
+    from lessor_protocol.messages import AcquireRequest, Renewal, RenewAnswer, RenewRequest
 
     from lessor_daemon.directory.callers import Caller
     from lessor_daemon.metrics import Metrics
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
 
     from .memory import ClockMemory
+    from .renewals import Answered
     from .settings import LeasingSettings
 
 _log = structlog.get_logger(__name__)
@@ -144,20 +145,21 @@ class Leasing:
         """Extend leases. Never refused for quota, and not for draining."""
         return await self._renew(caller.require(RUN), request)
 
+    def submit_renewals(self, caller: Caller, renewals: list[Renewal], answered: Answered) -> None:
+        """As ``renew``, for one lease or more, without a task for each call.
+
+        ``answered`` is called with what ``answers.renew_answer`` reads, or with what went wrong.
+        """
+        self._collector().submit(caller.require(RUN), renewals, answered)
+
     async def _renew(self, org: str, request: RenewRequest) -> RenewAnswer:
+        results = await self._collector().renew(org, request.renewals)
+        return renew_answer(request.renewals, results)
+
+    def _collector(self) -> Renewals:
         if self._renewals is None:
             raise Problem("store_unavailable", "the daemon is still starting", retry_after=1)
-        results = await self._renewals.renew(org, request.renewals)
-        renewed: list[bytes] = []
-        lost: list[Lost] = []
-        ttl_ms = 0
-        for renewal, result in zip(request.renewals, results, strict=True):
-            if isinstance(result, int):
-                renewed.append(renewal.lease_id)
-                ttl_ms = min(ttl_ms or result, result)
-            else:
-                lost.append(why_lost(renewal.lease_id, result))
-        return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
+        return self._renewals
 
     async def renew_proven(self, request: RenewRequest) -> RenewAnswer | None:
         """Extend leases whose certificates are the only proof, while their store recovers.
