@@ -11,6 +11,8 @@ BIN := .venv/bin
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -e ./protocol -e ./client -e ./daemon --group dev
+	@# `lessor run` starts with every test process: bytecode also where PYTHONDONTWRITEBYTECODE is set.
+	$(BIN)/python -m compileall -q protocol/src client/src daemon/src
 	@touch $@
 
 setup: .venv/.ready
