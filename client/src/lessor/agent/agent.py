@@ -1,4 +1,4 @@
-"""The agent: asks for the seat, renews the lease while the command runs, gives the seat back.
+"""The agent: renews the lease while the command runs, and serves signals and the leash.
 
 It drives ``lessor_protocol.lease`` and decides nothing about deadlines itself. While a request is
 in flight it goes on serving signals and the leash: ``_wait`` is what the transport waits with.
@@ -9,40 +9,30 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
 
 from lessor_protocol import lease
 from lessor_protocol.duration import format_duration
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import (
-    UNLIMITED_WAIT_MS,
-    AcquireRequest,
-    Process,
-    Queued,
-    Renewal,
-    holders_of,
-)
+from lessor_protocol.messages import Renewal
 
-from lessor import ci, exits, machine
+from lessor import exits
 from lessor.clock import now_ms
 from lessor.connection import TimedOut
-from lessor.errors import LessorError, NoAnswer, UsageError, from_code
+from lessor.errors import LessorError, NoAnswer
 from lessor.server import Server
-from lessor.text import clean
 
-from . import explain
 from .giving_back import give_back
 from .job import Job
 from .launch import Unstartable
 from .leashed import Leashed, LeashFailed
+from .seeking import Seeker
 from .signals import ENDING, signal_name
 from .watch import AT_DEADLINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lessor_protocol.lease import LeaseState
-    from lessor_protocol.messages import Holder, Lease, RenewAnswer
+    from lessor_protocol.messages import Lease, RenewAnswer
 
     from lessor.config import ClientConfig
 
@@ -55,8 +45,6 @@ if TYPE_CHECKING:
 
 _LONGEST_POLL_MS = 250
 # A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
-_RETELL_EVERY_MS = 30_000
-_COMMAND_TOLD = 200
 _LAST_TRY_MS = 1_000
 """After no server was reached: a lost reply may have granted a seat, so one release is tried."""
 
@@ -95,8 +83,6 @@ class Agent:
         events: Events,
     ) -> None:
         self._options = options
-        self._license = license
-        self._environ = config.environ
         self._lease_id = lease_id
         self._inbox = inbox
         self._narrator = narrator
@@ -107,19 +93,19 @@ class Agent:
         self._poller = select.poll()
         self._poller.register(self._leashed.fileno(), select.POLLIN)
         self._poller.register(inbox.fileno(), select.POLLIN)
-        self._state: LeaseState = lease.begin(
-            now_ms(),
-            wait_ms=options.wait_ms,
-            connect_timeout_ms=options.connect_timeout_ms,
-            spread=lease_id[0] / 256,
+        self._seeker = Seeker(
+            options=options,
+            license=license,
+            environ=config.environ,
+            lease_id=lease_id,
+            server=self._server,
+            narrator=narrator,
+            events=events,
+            pause=self._pause,
+            on_ask=lambda: self._leashed.send("asked"),
         )
-        self._request: AcquireRequest | None = None
-        self._granted: Lease | None = None
-        self._holders: list[Holder] = []
-        self._told: object = None
-        self._told_ms = 0
+        self._state = self._seeker.state
         self._is_seeking = True
-        self._was_queued = False
         self._loss_told = False
         self._unstartable: Unstartable | None = None
 
@@ -132,16 +118,20 @@ class Agent:
             return self._run()
         except Withdrawn as withdrawn:
             self._narrator.say(f"{withdrawn}: no longer waiting for a seat")
-            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
+            self._give_back(lease.RELEASE_PATIENCE_MS)
             return exits.BY_SIGNAL + withdrawn.signum
         except LeashFailed as failure:
             self._narrator.fail(f"{failure}: the command was killed")
             self._events.emit("stopped", why="leash", leash=str(failure))
-            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
+            self._give_back(lease.RELEASE_PATIENCE_MS)
             return exits.LESSOR_FAILED
         except LessorError:
-            self._give_back_quietly(_LAST_TRY_MS)
+            self._give_back(_LAST_TRY_MS)
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the leash must stop the tree first
+            self._narrator.fail(f"lessor failed: {type(error).__name__}: {error}")
+            self._leashed.abandon()
+            return exits.LESSOR_FAILED
         finally:
             self._leashed.end()
             self._server.close()
@@ -149,147 +139,23 @@ class Agent:
             self._events.flush()
 
     def _run(self) -> int:
-        self._seek()
-        granted = self._granted
+        granted = self._seeker.seek()
+        self._state = self._seeker.state
         if granted is None:
-            return self._refused()
+            code = self._seeker.explain_refusal()
+            if self._state.code == lease.UNREACHABLE:
+                self._give_back(_LAST_TRY_MS)
+            elif self._seeker.was_queued or self._state.phase == lease.LOST:
+                self._give_back(lease.RELEASE_PATIENCE_MS)
+            return code
         self._is_seeking = False
         self._start(granted)
         self._hold(granted)
         self._leashed.send("mine")
         self._tell_stopped()
-        if not self._release(lease.RELEASE_PATIENCE_MS):
+        if not self._give_back(lease.RELEASE_PATIENCE_MS):
             self._narrator.fail("no server took the seat back; it is free again after its deadline")
         return self._exit_code()
-
-    # Asking for a seat --------------------------------------------------------------------------
-
-    def _seek(self) -> None:
-        while self._state.phase in (lease.ACQUIRING, lease.WAITING):
-            now = now_ms()
-            self._state = lease.passed(self._state, now)
-            if lease.next_request(self._state, now) == lease.SEND_ACQUIRE:
-                self._ask_for_seat(now)
-            elif not self._state.is_over:
-                self._tell_waiting_again(now)
-                self._pause(min(lease.wake_at_ms(self._state), now + _RETELL_EVERY_MS))
-
-    def _ask_for_seat(self, now: int) -> None:
-        timeout_ms = lease.attempt_timeout_ms(self._state, now)
-        self._state = lease.sent(self._state, now)
-        try:
-            request = self._acquire_request(timeout_ms)
-            request.wait_ms = lease.remaining_wait_ms(
-                self._state, now, longest_ms=UNLIMITED_WAIT_MS
-            )
-            answer = self._server.acquire(request, timeout_ms)
-        except Problem as problem:
-            self._take_problem(problem)
-        except NoAnswer as error:
-            if self._state.failures == 0:
-                self._narrator.say(f"no answer yet: {error}")
-            self._state = lease.failed(self._state, now_ms(), reason=str(error))
-        else:
-            if isinstance(answer, Queued):
-                self._take_queued(answer)
-            else:
-                self._take_grant(answer)
-
-    def _acquire_request(self, timeout_ms: int) -> AcquireRequest:
-        if self._request is None:
-            if not self._license:
-                self._license = self._ask_for_license(timeout_ms)
-            labels = {**ci.labels(self._environ), **self._options.labels}
-            command = clean(" ".join(self._options.command), _COMMAND_TOLD)
-            self._request = AcquireRequest(
-                self._lease_id,
-                self._license,
-                machine.identify(self._environ, self._options.machine, self._options.ephemeral),
-                Process(os.getpid(), command, machine.user_name()),
-                labels=labels,
-            )
-            self._leashed.send("asked")
-        return self._request
-
-    def _ask_for_license(self, timeout_ms: int) -> str:
-        found = self._server.whoami(timeout_ms).get("default_license")
-        if isinstance(found, str) and found:
-            return found
-        raise UsageError(
-            "say which license: --license NAME or LESSOR_LICENSE "
-            "(the organization has not exactly one floating license)"
-        )
-
-    def _take_grant(self, granted: Lease) -> None:
-        self._state = lease.granted(
-            self._state,
-            now_ms(),
-            ttl_ms=granted.ttl_ms,
-            renew_after_ms=granted.renew_after_ms,
-        )
-        if self._state.phase == lease.HELD:
-            self._granted = granted
-
-    def _take_queued(self, queued: Queued) -> None:
-        self._state = lease.queued(self._state, now_ms(), retry_after_ms=queued.retry_after_ms)
-        self._was_queued = True
-        self._tell_waiting(queued.position, queued.blocked_by, queued.holders)
-
-    def _take_problem(self, problem: Problem) -> None:
-        retry_after_ms = None if problem.retry_after is None else round(problem.retry_after * 1000)
-        self._holders = holders_of(problem)
-        self._state = lease.refused(
-            self._state,
-            now_ms(),
-            code=problem.code,
-            reason=problem.detail,
-            retry_after_ms=retry_after_ms,
-        )
-        if self._state.phase == lease.WAITING:
-            blocked_by = problem.data.get("blocked_by")
-            shown = blocked_by if isinstance(blocked_by, str) else problem.code
-            self._tell_waiting(0, shown, self._holders)
-
-    def _tell_waiting(self, position: int, blocked_by: str, holders: list[Holder]) -> None:
-        """Tell on change; ``_tell_waiting_again`` sees to it that 30 s never pass in silence."""
-        self._holders = holders
-        told = (position, blocked_by, [(h.user, h.machine, h.since) for h in holders])
-        if told == self._told and now_ms() < self._told_ms + _RETELL_EVERY_MS:
-            return
-        self._told, self._told_ms = told, now_ms()
-        self._narrator.say(
-            explain.describe_wait(self._license, position, blocked_by, holders, time.time())
-        )
-        self._events.emit(
-            "waiting",
-            license=self._license,
-            position=position,
-            blocked_by=blocked_by,
-            holders=[holder.to_wire() for holder in holders],
-        )
-
-    def _tell_waiting_again(self, now: int) -> None:
-        """While no server answers, or answers rarely."""
-        since_ms = now - self._told_ms
-        if self._told_ms and since_ms >= _RETELL_EVERY_MS:
-            self._told_ms = now
-            trouble = f" ({self._state.reason})" if self._state.reason else ""
-            self._narrator.say(f"still waiting for a seat of {self._license}{trouble}")
-
-    def _refused(self) -> int:
-        state = self._state
-        text = explain.describe_refusal(
-            self._license, state.code, state.reason, self._holders, time.time()
-        )
-        self._narrator.fail(text)
-        if state.code == lease.UNREACHABLE:
-            self._give_back_quietly(_LAST_TRY_MS)
-        elif self._was_queued:
-            self._give_back_quietly(lease.RELEASE_PATIENCE_MS)
-        code = from_code(state.code, state.reason).exit_code
-        if code == exits.NO_SEAT and self._options.no_seat_code is not None:
-            return self._options.no_seat_code
-        return code
 
     # Holding it ---------------------------------------------------------------------------------
 
@@ -473,23 +339,20 @@ class Agent:
         code = None if status is None else os.waitstatus_to_exitcode(status)
         self._events.emit("stopped", why=self._leashed.gone_why, exit=code)
 
-    def _release(self, patience_ms: int) -> bool:
-        done = give_back(
-            self._server, self._lease_id, self._state, self._pause, patience_ms=patience_ms
-        )
+    def _give_back(self, patience_ms: int) -> bool:
+        """Give back what may have been granted. A signal meanwhile ends the attempt."""
+        if not self._seeker.has_asked:
+            return True
+        self._is_seeking = True
+        try:
+            done = give_back(
+                self._server, self._lease_id, self._state, self._pause, patience_ms=patience_ms
+            )
+        except (Withdrawn, LeashFailed, TreeGone):
+            return False
         if done:
             self._events.emit("released", lease_id=format_lease_id(self._lease_id))
         return done
-
-    def _give_back_quietly(self, patience_ms: int) -> None:
-        """Withdraw what may have been asked for. A signal meanwhile ends the attempt."""
-        if self._request is None:
-            return
-        self._is_seeking = True
-        try:
-            self._release(patience_ms)
-        except (Withdrawn, LeashFailed, TreeGone):
-            return
 
     def _exit_code(self) -> int:
         status = self._leashed.status

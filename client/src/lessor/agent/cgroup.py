@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+PREFIX = "lessor-"
 _MYSELF = b"0"
 
 
@@ -71,10 +72,7 @@ class Cgroup:
     def remove(self) -> None:
         """Take the group away if nobody is in it."""
         if self.path is not None:
-            try:
-                os.rmdir(self.path)  # noqa: PTH106 - as above
-            except OSError:
-                return
+            _remove(self.path)
 
 
 def _write(path: str, data: bytes) -> bool:
@@ -88,6 +86,27 @@ def _write(path: str, data: bytes) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def _remove(path: str) -> None:
+    # A run inside this one may have been killed before it could clear up: hence a second try.
+    for is_last in (False, True):
+        try:
+            os.rmdir(path)  # noqa: PTH106 - as above
+        except OSError:
+            if is_last:
+                return
+            for name in _inner_groups(path):
+                _remove(f"{path}/{name}")
+        else:
+            return
+
+
+def _inner_groups(path: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(path) if name.startswith(PREFIX)]  # noqa: PTH208 - as above
+    except OSError:
+        return []
 
 
 def _own_directory() -> str | None:

@@ -89,6 +89,7 @@ class Leash:
         self._is_asked_for = False
         self._is_alive = False
         self._was_asked = False
+        self._kill_rounds = 0
         self._leftover_is_asked = False
         self._gone_ms: int | None = None
         self._agent_releases = False
@@ -242,6 +243,7 @@ class Leash:
             if due == ASK:
                 self._tree.ask(self._options.stop_signal)
         if due == KILL:
+            self._kill_rounds += 1
             self._tree.kill()
 
     def _gone(self, why: str) -> None:
@@ -298,7 +300,8 @@ class Leash:
         if not self._is_alive:
             return None  # waiting for a seat, or for the agent to end: nothing is due by time
         if self._child_ended_ms is not None or self._watch.due(now) == KILL:
-            return _KILL_ROUND_MS
+            # Ever more slowly: what does not die is asleep in the kernel, or not ours to kill.
+            return min(_KILL_ROUND_MS * max(1, self._kill_rounds), _LONGEST_POLL_MS)
         return max(0, min(self._watch.wake_at_ms - now, _LONGEST_POLL_MS))
 
 

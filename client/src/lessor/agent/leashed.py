@@ -14,7 +14,7 @@ import signal
 
 from lessor.clock import now_ms
 
-from .tree import Tree
+from .tree import Tree, send
 from .watch import ASK, KILL, REST, Watch
 
 TYPE_CHECKING = False
@@ -64,6 +64,7 @@ class Leashed:
         self._pinged_ms = 0
         self._asked_ourselves = False
         self._runs = False
+        self._is_reaped = False
 
     def fileno(self) -> int:
         """For ``poll``."""
@@ -127,29 +128,37 @@ class Leashed:
             self._step_in()
 
     def end(self) -> None:
-        """Everything is done: the leash is not needed any more, in whatever state it is."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass  # it has ended and was waited for
+        """Nothing of the tree is left: the leash is not needed any more, in whatever state it is.
+
+        Ending it earlier would set free what it keeps.
+        """
+        if not self._is_reaped:
+            send(self.pid, signal.SIGKILL)
+        self._wait_for_leash()
         self._line.close()
         self._tree.cgroup.remove()
 
     def abandon(self) -> None:
-        """The agent fails: let the leash stop the tree and give the seat back, and wait for it."""
+        """Let the leash stop the tree and give the seat back by itself, and wait until it has."""
         self._line.close()
+        self._wait_for_leash()
+
+    def _wait_for_leash(self) -> None:
+        """Once it has been waited for, its pid may be anybody's."""
+        if self._is_reaped:
+            return
         try:
             os.waitpid(self.pid, 0)
         except ChildProcessError:
-            return
+            pass  # whoever started us ignores SIGCHLD, so the kernel has waited already
+        self._is_reaped = True
 
     def _take(self, message: list[str]) -> None:
         word, *fields = message
         if word == "ack":
             self._acknowledged = int(fields[0])
-            if self._acknowledged == self._numbers:
-                self._silent_since_ms = None
+            is_current = self._acknowledged == self._numbers
+            self._silent_since_ms = None if is_current else now_ms()
             return
         if word == "started":
             self.child_pid = self._tree.group = int(fields[0])
@@ -198,7 +207,9 @@ class Leashed:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return True
-                if pid == self.child_pid:
+                if pid == self.pid:
+                    self._is_reaped = True
+                elif pid == self.child_pid:
                     self.status = status
                     self._tree.group = 0
         except ChildProcessError:

@@ -12,14 +12,14 @@ from lessor_protocol.lease_id import new_lease_id
 
 from lessor import config, exits
 from lessor.agent import linux, wire
-from lessor.agent.cgroup import Cgroup
+from lessor.agent.cgroup import PREFIX, Cgroup
 from lessor.agent.launch import Unstartable, find_command, let_go_of_streams
 from lessor.agent.leash import Leash
 from lessor.agent.narrator import Events, Narrator
 from lessor.agent.options import HELP, parse
 from lessor.agent.signals import FORWARDED, Inbox, Inherited, ignore
 from lessor.agent.terminal import Terminal
-from lessor.errors import UsageError
+from lessor.errors import LessorError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def main(argv: list[str]) -> int:
     license = options.license or settings.license
     if not linux.IS_LINUX:
         narrator.say(linux.WEAKER_ELSEWHERE)
-    return _part(options, path, license, settings, narrator)
+    try:
+        return _part(options, path, license, settings, narrator)
+    except OSError as error:  # no more processes or descriptors to be had
+        raise LessorError(f"lessor cannot start: {error}") from None
 
 
 def refuse_nesting(options: Options, environ: Mapping[str, str]) -> None:
@@ -70,7 +73,7 @@ def _part(
     events_fd = _own_events_fd(options.events_fd)
     inherited = Inherited()
     terminal = Terminal.find()
-    cgroup = Cgroup.below_own(f"lessor-{os.getpid()}")
+    cgroup = Cgroup.below_own(f"{PREFIX}{os.getpid()}")
     lease_id = new_lease_id()
     linux.adopt_orphans()
     # Collecting would touch, and so copy, every page that the two processes share.
