@@ -153,6 +153,9 @@ class BoundedHandler(web.RequestHandler):
         request = self._current_request
         if request is not None and not request.content.is_eof():
             request.content.set_exception(web.RequestPayloadError("badly framed"))
+            # It has ended, so that nobody reads on for the rest; and so does the connection.
+            request.content.feed_eof()
+            self.close()
 
     def _start_head_timer(self) -> None:
         loop = asyncio.get_running_loop()
