@@ -208,7 +208,7 @@ def test_thousands_of_grandchildren_are_all_stopped(start: Start, server: FakeSe
         "        time.sleep(1000)\n"
         "time.sleep(1000)\n"
     )
-    run = start("-l", "kre", "-k", "300ms", "--", sys.executable, "-c", forking)
+    run = start("-l", "kre", "--", sys.executable, "-c", forking)
     run.wait_for_tree(1_501)
     server.mode = SILENT
     deadline = last_deadline(server)

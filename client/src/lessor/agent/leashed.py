@@ -147,11 +147,11 @@ class Leashed:
         """Once it has been waited for, its pid may be anybody's."""
         if self._is_reaped:
             return
+        self._is_reaped = True
         try:
             os.waitpid(self.pid, 0)
         except ChildProcessError:
-            pass  # whoever started us ignores SIGCHLD, so the kernel has waited already
-        self._is_reaped = True
+            return  # whoever started us ignores SIGCHLD, so the kernel has waited already
 
     def _take(self, message: list[str]) -> None:
         word, *fields = message

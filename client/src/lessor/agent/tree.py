@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .cgroup import Cgroup
 
 _NAMES_SHOWN = 8
+_STOPPED = "T"
 
 
 class Entry:
@@ -117,6 +118,7 @@ class Tree:
         self.root_pid = root_pid
         self.cgroup = cgroup
         self.group = 0
+        self._was_killed = False
 
     def members(self) -> list[Entry]:
         """Who lives in it now."""
@@ -126,22 +128,24 @@ class Tree:
         """Ask all of it but ``spare``; who is stopped is continued, so that it can answer."""
         if self.group:
             send_group(self.group, signum)
-        strays = [e for e in self.members() if e.group != self.group and e.pid != spare]
-        for entry in strays:
-            self._send(entry, signum)
-        if self.group:
             send_group(self.group, signal.SIGCONT)
-        for entry in strays:
-            self._send(entry, signal.SIGCONT)
+        for entry in self.members():
+            if entry.group != self.group and entry.pid != spare:
+                self._send(entry, signum)
+                if entry.state == _STOPPED:
+                    self._send(entry, signal.SIGCONT)
 
     def kill(self) -> None:
         """One round of SIGKILL, to be repeated until nothing is left.
 
-        Who forks meanwhile escapes a single round where there is no control group.
+        Who forks meanwhile escapes a single round where there is no control group. Where there is
+        one, only a second round has to look for whoever was moved out of it.
         """
+        if self.cgroup.kill() and not self._was_killed:
+            self._was_killed = True
+            return
         if self.group:
             send_group(self.group, signal.SIGKILL)
-        self.cgroup.kill()
         for entry in self.members():
             self._send(entry, signal.SIGKILL)
 
