@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lessor_daemon.leasing.clock import LeaseClock
-from lessor_daemon.store import scripts
+from lessor_daemon.store import changes, scripts
 
 if TYPE_CHECKING:
+    from lessor_daemon.store.changes import QuotaAnswer
     from lessor_daemon.store.scripts import (
         Ended,
         InLine,
         NotGranted,
         Proven,
-        QuotaAnswer,
         Reading,
         Released,
         SeatGranted,
@@ -150,16 +151,20 @@ class Organization:
         force: bool = False,
     ) -> QuotaAnswer:
         """``machines`` None is unlimited."""
-        reading, answer = await scripts.quota(
+        mark = changes.ChangeMark(None, os.urandom(8), b"")
+        reading, answer = await changes.quota(
             self.store,
             self.slug,
             self._context(),
+            mark,
             license=license or self.license,
-            kind=kind,
-            seats=seats,
-            machines=scripts.UNLIMITED if machines is None else machines,
-            ttl_ms=TTL_MS,
-            expires_wall_seconds=expires,
+            fields={
+                "kind": kind,
+                "seats": seats,
+                "machines": changes.UNLIMITED if machines is None else machines,
+                "ttl": TTL_MS,
+                "expires": expires,
+            },
             force=force,
         )
         self._learn(reading)

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from lessor_daemon.store.leases import LeaseRecord
     from lessor_daemon.store.store import Store
 
-ALWAYS = re.compile(r"lessor:(store|organizations|operator-keys|key:\w+)")
+ALWAYS = re.compile(
+    r"lessor:(store|organizations|signing-keys|operator-(keys|keys-used|audit)|key:\w+)"
+)
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
-    r"(clock|organization|members|keys|licenses|ended|leases|lease|waiting|waiter"
-    r"|[\w.-]+:(quota|use|machines|busy|queue))"
+    r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending"
+    r"|events|audit|offline|[\w.-]+:(quota|use|machines|busy|queue|seen|registered|online|offline))"
 )
 
 
@@ -37,7 +39,8 @@ async def assert_at_rest(store: Store, org: str) -> None:
     """Nothing is live: no lease, no waiter, no busy machine, only quotas and memories."""
     await assert_consistent(store)
     kept = re.compile(
-        rf"\{{{org}\}}:(clock|organization|members|keys|licenses|ended|[\w.-]+:(quota|machines))"
+        rf"\{{{org}\}}:(clock|organization|members|keys|keys-used|licenses|ended|events|audit|offline"
+        r"|[\w.-]+:(quota|machines|seen|registered|offline))"
     )
     left = [key.decode() for key in await _ask(store, "KEYS", f"{{{org}}}:*")]
     leaked = [key for key in left if not kept.fullmatch(key)]

@@ -60,6 +60,9 @@ class Metrics:
         self.denied_total = Counter(
             "lessor_denied", "Refused calls, by error code", ["code"], registry=registry
         )
+        self.auth_failures_total = Counter(
+            "lessor_auth_failures", "API keys that did not hold, by why", ["why"], registry=registry
+        )
         self.lease_ended_total = Counter(
             "lessor_lease_ended", "Ended leases, by reason", ["reason"], registry=registry
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lessor_daemon.store.changes import BELOW_USE, MADE
 from lessor_daemon.store.scripts import NotGranted, SeatGranted
 from support.organization import LEASE_MS, TTL_MS
 from support.stored import assert_at_rest
@@ -96,9 +97,9 @@ async def test_lowering_below_use_is_refused_with_the_numbers_unless_forced(
     await acme.acquire(1, machine="m1")
     await acme.acquire(2, machine="m2")
     refused = await acme.set_quota(1, 2)
-    assert (refused.is_set, refused.leases, refused.machines) == (False, 2, 2)
-    assert not (await acme.set_quota(2, 1)).is_set
-    assert (await acme.set_quota(1, 1, force=True)).is_set
+    assert (refused.status, refused.leases, refused.machines) == (BELOW_USE, 2, 2)
+    assert (await acme.set_quota(2, 1)).status == BELOW_USE
+    assert (await acme.set_quota(1, 1, force=True)).status == MADE
 
 
 async def test_the_reply_names_the_next_deadline(acme: Organization) -> None:

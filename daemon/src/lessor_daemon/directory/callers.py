@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from lessor_protocol.errors import Problem
 
@@ -12,11 +13,21 @@ ADMIN = "admin"
 OPERATOR = "operator"
 
 
+class Rank(IntEnum):
+    """What somebody is in their organization; each may do what those below may."""
+
+    MEMBER = 1
+    ADMIN = 2
+    OWNER = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated API key. ``org`` is None only for the operator's key.
 
-    ``member`` is the e-mail address behind a personal key; a service key has none.
+    ``member`` is the e-mail address behind a personal key; a service key has none. ``license`` is
+    the only one the key is for; None for all. A key that ``only_holds`` has expired, or was revoked
+    so that its sessions may finish: it renews and releases, and does nothing else.
     """
 
     key_id: str
@@ -25,11 +36,25 @@ class Caller:
     member: str | None
     role: str | None
     scopes: frozenset[str]
+    license: str | None = None
+    only_holds: bool = False
 
     @property
     def owner(self) -> str:
         """Whose leases count as this caller's own: the member's, else those of this very key."""
         return f"member:{self.member}" if self.member else f"key:{self.key_id}"
+
+    @property
+    def rank(self) -> Rank:
+        """A personal key has its member's rank. A service key is the organization's own."""
+        if self.role:
+            return Rank[self.role.upper()]
+        return Rank.MEMBER if self.member else Rank.ADMIN
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this caller administers its organization."""
+        return ADMIN in self.scopes and self.rank >= Rank.ADMIN
 
     def require(self, *scopes: str) -> str:
         """The caller's organization, if the key has one of ``scopes`` (``admin`` implies all).
@@ -42,3 +67,28 @@ class Caller:
             wanted = " or ".join((*scopes, ADMIN))
             raise Problem("forbidden", f"key {self.key_name!r} lacks the scope {wanted}")
         return self.org
+
+    def require_license(self, license: str) -> None:
+        """Raise ``Problem`` ``forbidden`` unless the key is good for this license."""
+        if self.license is not None and self.license != license:
+            raise Problem("forbidden", f"key {self.key_name!r} is for {self.license!r} only")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change, and from where, as the audit keeps it."""
+
+    key: str
+    name: str
+    member: str
+    source: str
+    request: str
+
+    @classmethod
+    def of(cls, caller: Caller, source: str, request: str) -> Actor:
+        """The caller of one request."""
+        return cls(caller.key_id, caller.key_name, caller.member or "", source, request)
+
+
+BOOTSTRAP = Actor("", "bootstrap", "", "", "")
+"""Changes that the bootstrap file and the first start make."""

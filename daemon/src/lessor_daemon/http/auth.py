@@ -1,12 +1,15 @@
-"""Who calls: the API key in ``Authorization: Bearer``."""
+"""Who calls, and whether they may: the API key in ``Authorization: Bearer``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from lessor_protocol.errors import Problem
 
 from lessor_daemon import logs
+from lessor_daemon.directory import permissions
+from lessor_daemon.directory.callers import Actor
 
 from .context import DIRECTORY, SERVING
 
@@ -16,19 +19,31 @@ if TYPE_CHECKING:
     from lessor_daemon.directory.callers import Caller
 
 
-async def authenticate(request: web.Request) -> Caller:
-    """The caller. Raises ``Problem``: ``unauthenticated``, ``revoked``, ``store_unavailable``."""
+async def authorize(request: web.Request) -> Caller:
+    """The caller, if the table of permissions lets them do what this route is for.
+
+    Raises ``Problem``: ``unauthenticated``, ``revoked``, ``forbidden``, ``not_found`` for another
+    organization, ``rate_limited``, ``store_unavailable``.
+    """
+    operation = request.match_info.route.name or ""
+    caller = await request.app[DIRECTORY].authenticate(
+        api_key_of(request), operation, request.remote or ""
+    )
+    logs.bind(org=caller.org, key=caller.key_id)
+    permissions.check(caller, operation, request.match_info.get("org"))
+    return caller
+
+
+def api_key_of(request: web.Request) -> str:
+    """The key that came with the request. Raises ``Problem`` ``unauthenticated`` without one."""
     request.app[SERVING].require_ready()
     scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not api_key.strip():
         raise Problem("unauthenticated", "send the API key as 'Authorization: Bearer lsr_…'")
-    caller = await request.app[DIRECTORY].authenticate(api_key.strip())
-    logs.bind(org=caller.org, key=caller.key_id)
-    return caller
+    return api_key.strip()
 
 
-async def authorize(request: web.Request, *scopes: str) -> Caller:
-    """The caller, if its key has one of ``scopes`` in an organization, else ``forbidden``."""
-    caller = await authenticate(request)
-    caller.require(*scopes)
-    return caller
+def actor_of(request: web.Request, caller: Caller) -> Actor:
+    """The caller, as the audit keeps it."""
+    request_id = structlog.contextvars.get_contextvars().get("request", "")
+    return Actor.of(caller, request.remote or "", str(request_id))

@@ -9,7 +9,6 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import AcquireRequest, RenewRequest, read_lease_id
 
 from lessor_daemon import logs
-from lessor_daemon.directory.callers import READ, RUN
 from lessor_daemon.leasing.service import Granted
 
 from .auth import authorize
@@ -24,7 +23,7 @@ _log = logs.get_logger("lessor.http")
 
 async def acquire(request: web.Request) -> web.Response:
     """201 with a new lease, 200 with one already granted, 202 with a place in the queue."""
-    caller = await authorize(request, RUN)
+    caller = await authorize(request)
     wanted = AcquireRequest.from_wire(await read_message(request))
     logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
     try:
@@ -43,9 +42,9 @@ async def renew(request: web.Request) -> web.Response:
     """200 with what was renewed and what is lost."""
     leasing = request.app[LEASING]
     try:
-        caller = await authorize(request, RUN)
+        caller = await authorize(request)
     except Problem as problem:
-        if problem.code != "unauthenticated":
+        if problem.code not in ("unauthenticated", "rate_limited"):
             raise
         wanted = RenewRequest.from_wire(await read_message(request))
         proven = await leasing.renew_proven(wanted)
@@ -63,21 +62,21 @@ async def renew(request: web.Request) -> web.Response:
 
 async def release(request: web.Request) -> web.Response:
     """204, also when repeated."""
-    caller = await authorize(request, RUN)
+    caller = await authorize(request)
     await request.app[LEASING].release(caller, _lease_id(request))
     return web.Response(status=204)
 
 
 async def lease(request: web.Request) -> web.Response:
     """200 with one lease."""
-    caller = await authorize(request, READ, RUN)
+    caller = await authorize(request)
     found = await request.app[LEASING].lease(caller, _lease_id(request))
     return answer(request, found.to_wire())
 
 
 async def leases(request: web.Request) -> web.Response:
     """200 with a page of the leases that the key may see."""
-    caller = await authorize(request, READ, RUN)
+    caller = await authorize(request)
     cursor = request.query.get("cursor") or None
     found, following = await request.app[LEASING].leases(caller, cursor, _limit(request))
     page: dict[str, object] = {"items": [one.to_wire() for one in found]}

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lessor_protocol.errors import Problem
-
-from lessor_daemon.directory.callers import READ, RUN
-
-from .auth import authenticate, authorize
+from .auth import authorize
 from .bodies import answer
 from .context import DIRECTORY
 
@@ -18,26 +14,20 @@ if TYPE_CHECKING:
 
 async def whoami(request: web.Request) -> web.Response:
     """200 with the key's organization, scopes and default license."""
-    caller = await authenticate(request)
+    caller = await authorize(request)
     return answer(request, await request.app[DIRECTORY].whoami(caller))
 
 
 async def organization(request: web.Request) -> web.Response:
     """200 with the organization."""
-    org = await _own_organization(request)
-    return answer(request, await request.app[DIRECTORY].organization(org))
+    await authorize(request)
+    return answer(
+        request, await request.app[DIRECTORY].organizations.get(request.match_info["org"])
+    )
 
 
 async def licenses(request: web.Request) -> web.Response:
     """200 with all licenses and what is free."""
-    org = await _own_organization(request)
-    return answer(request, {"items": await request.app[DIRECTORY].licenses(org)})
-
-
-async def _own_organization(request: web.Request) -> str:
-    """The organization in the path. Another one's existence is not confirmed: ``not_found``."""
-    caller = await authorize(request, READ, RUN)
-    org = request.match_info["org"]
-    if caller.org != org:
-        raise Problem("not_found", "no such organization for this key")
-    return org
+    await authorize(request)
+    items = await request.app[DIRECTORY].licenses.all(request.match_info["org"])
+    return answer(request, {"items": items})

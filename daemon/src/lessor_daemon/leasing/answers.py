@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """A renewal's result for a lease that the store has no memory of."""
 
+REASONS = {
+    "lapsed": "it was not renewed in time",
+    "released": "it was released",
+    "ended": "an admin ended it",
+    "taken_over": "the license was activated on another machine",
+    "withdrawn": "the license was withdrawn from its user",
+    "member_removed": "its user is not a member any more",
+    "machine_removed": "its machine was removed",
+    "key_revoked": "its API key was revoked",
+    UNKNOWN: "no such lease",
+}
+"""Why a lease is no more, where nobody has said it better."""
+
 ASK_AGAIN_MS = 250
 ASK_AGAIN_STEP_MS = 50
 LONGEST_ASK_AGAIN_MS = 1_000
@@ -58,6 +71,8 @@ def refusal(license: str, refused: NotGranted) -> Problem:
     if refused.status == "recovering":
         text = "the store lost its memory; nothing is granted until old leases have lapsed"
         return Problem("recovering", text, retry_after=1)
+    if refused.why == "not_started":
+        return Problem("license_expired", f"the term of license {license!r} has yet to begin")
     texts = {
         "conflict": "this id belongs to another acquire",
         "unknown_license": f"there is no license {license!r}",
@@ -84,10 +99,6 @@ def renew_answer(renewals: list[Renewal], results: list[Result]) -> RenewAnswer:
 
 def why_lost(lease_id: bytes, why: str) -> Lost:
     """A lease that a renewal found gone."""
-    reasons = {
-        "lapsed": "it was not renewed in time",
-        "released": "it was released",
-        UNKNOWN: "no such lease",
-    }
-    code = "not_found" if why == UNKNOWN else "lease_ended"
-    return Lost(lease_id, code, reasons[why])
+    reason, _, text = why.partition(" ")
+    code = "not_found" if reason == UNKNOWN else "lease_ended"
+    return Lost(lease_id, code, text or REASONS.get(reason, reason))

@@ -52,8 +52,8 @@ class Holders:
         return found
 
 
-def pack_holder(request: AcquireRequest) -> bytes:
-    """The parts of an acquire that the scripts do not look into."""
+def pack_holder(request: AcquireRequest, key_id: str) -> bytes:
+    """The parts of an acquire that the scripts do not look into, but for the machine's name."""
     machine, process = request.machine, request.process
     packed: bytes = msgpack.packb(
         (
@@ -63,6 +63,7 @@ def pack_holder(request: AcquireRequest) -> bytes:
             process.command,
             process.user,
             request.labels,
+            key_id,
         )
     )
     return packed
@@ -98,7 +99,7 @@ def to_holder(record: LeaseRecord) -> Holder:
 
 
 def _unpack(record: LeaseRecord) -> tuple[Machine, Process, dict[str, str]]:
-    name, ephemeral, pid, command, user, labels = msgpack.unpackb(record.holder)
+    name, ephemeral, pid, command, user, labels, _key_id = msgpack.unpackb(record.holder)
     return (
         Machine(record.machine, name, ephemeral=ephemeral),
         Process(pid, command, user),
@@ -108,7 +109,7 @@ def _unpack(record: LeaseRecord) -> tuple[Machine, Process, dict[str, str]]:
 
 def to_proven(claims: Claims) -> Proven:
     """A lease to put back. The certificate does not say what runs: that shows as unknown."""
-    holder: bytes = msgpack.packb(("", claims.ephemeral, 0, "(unknown)", "", {}))
+    holder: bytes = msgpack.packb(("", claims.ephemeral, 0, "(unknown)", "", {}, ""))
     return Proven(
         lease_id=claims.lease_id,
         license=claims.license,

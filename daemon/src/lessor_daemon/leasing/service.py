@@ -18,7 +18,7 @@ from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lease, Queued
 
-from lessor_daemon.directory.callers import ADMIN, READ, RUN
+from lessor_daemon.directory.callers import READ, RUN
 from lessor_daemon.store import directory, leases, scripts
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.scripts import InLine, NotGranted
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import AcquireRequest, Renewal, RenewAnswer, RenewRequest
 
     from lessor_daemon.directory.callers import Caller
+    from lessor_daemon.directory.changes import RunScript
     from lessor_daemon.metrics import Metrics
     from lessor_daemon.store.scripts import Ended, SeatGranted
     from lessor_daemon.store.store import Store
@@ -104,6 +105,11 @@ class Leasing:
         self._is_draining = False
 
     @property
+    def run(self) -> RunScript:
+        """Calls a script with an organization's lease clock."""
+        return self._clocks.run
+
+    @property
     def epoch(self) -> int:
         """The highest epoch seen."""
         return self._clocks.epoch
@@ -128,6 +134,7 @@ class Leasing:
         try:
             if self._is_draining:
                 raise Problem("draining", "this daemon is shutting down", retry_after=1)
+            caller.require_license(request.license)
             if request.seats != 1:
                 raise Problem("invalid", "seats must be 1", data={"field": "seats"})
             answer = await self._acquire(org, caller, request)
@@ -178,7 +185,7 @@ class Leasing:
         Raises ``Problem`` ``not_found`` for an id never seen, which is spent from then on.
         """
         org = caller.require(RUN)
-        asker = "" if ADMIN in caller.scopes else caller.owner
+        asker = "" if caller.is_admin else caller.owner
         _, released = await self._clocks.run(
             org, lambda c: scripts.release(self._store, org, c, lease_id, asker=asker)
         )
@@ -187,13 +194,13 @@ class Leasing:
         if released.status == "unknown":
             raise Problem("not_found", f"no lease {format_lease_id(lease_id)}; the id is spent now")
         if released.status == "released":
-            self._metrics.lease_ended_total.labels("released").inc()
+            self._metrics.lease_ended_total.labels(released.reason).inc()
             _log.info(
                 "lease_released",
                 license=released.license,
                 machine=released.machine,
                 token=released.token,
-                reason=reason or "released",
+                reason=reason or released.reason,
             )
         elif released.status == "left":
             _log.info("waiter_left", license=released.license)
@@ -221,44 +228,6 @@ class Leasing:
             )
         page = [to_lease(record) for record in records if not record.offered]
         return page, str(following) if following else None
-
-    async def set_quota(
-        self,
-        org: str,
-        *,
-        license: str,
-        kind: str,
-        seats: int,
-        machines: int | None,
-        ttl_ms: int,
-        expires_wall_seconds: int,
-        force: bool,
-    ) -> None:
-        """Set what a license allows. ``machines`` None is unlimited.
-
-        Raises ``Problem`` ``quota_below_use`` when more is in use, unless forced.
-        """
-        _, answer = await self._clocks.run(
-            org,
-            lambda context: scripts.quota(
-                self._store,
-                org,
-                context,
-                license=license,
-                kind=kind,
-                seats=seats,
-                machines=scripts.UNLIMITED if machines is None else machines,
-                ttl_ms=ttl_ms,
-                expires_wall_seconds=expires_wall_seconds,
-                force=force,
-            ),
-        )
-        if not answer.is_set:
-            raise Problem(
-                "quota_below_use",
-                f"{answer.leases} leases and {answer.machines} machines are in use",
-                data={"leases": answer.leases, "machines": answer.machines},
-            )
 
     async def gauges(self) -> list[LicenseGauges]:
         """All licenses of all organizations. Raises ``StoreUnavailable``."""
@@ -294,7 +263,7 @@ class Leasing:
                 ephemeral=request.machine.ephemeral,
                 fingerprint=fingerprint,
                 owner=caller.owner,
-                holder=pack_holder(request),
+                holder=pack_holder(request, caller.key_id),
                 may_wait=request.wait_ms > 0,
                 margin_ms=self._settings.fixed_margin_ms,
                 wall_ms=self._wall_ms(),

@@ -1,21 +1,43 @@
-"""Organizations, members and API keys in the store. Decides nothing."""
+"""Organizations, members and API keys in the store: reading them, and the edits that write them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgpack
+
 from . import keys
+from .changes import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .store import Store
+
+REVOKED = "revoked"
+FINISHING = "finishing"
+"""Revoked, but what its sessions hold they may keep until they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member. ``since`` 0 is unknown."""
+
+    email: str
+    role: str
+    since_wall_seconds: int
+
+    def edit(self, org: str) -> Edit:
+        """Writes this member."""
+        return Edit(keys.members(org), self.email, f"{self.role} {self.since_wall_seconds}")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An API key without its secret. ``org`` "" is the operator's; ``expires`` 0 means never."""
+    """An API key without its secret. ``org`` "" is the operator's; times of 0 mean never.
+
+    ``state`` is "", ``REVOKED`` or ``FINISHING``. After a rotation the secret behind ``old_digest``
+    is good until ``old_until``.
+    """
 
     key_id: str
     org: str
@@ -24,7 +46,22 @@ class KeyRecord:
     scopes: frozenset[str]
     digest: bytes
     expires_wall_seconds: int
-    revoked: bool
+    state: str = ""
+    license: str = ""
+    created_wall_seconds: int = 0
+    old_digest: bytes = b""
+    old_until_wall_seconds: int = 0
+
+    def edit(self) -> Edit:
+        """Writes this key."""
+        fields = asdict(self) | {"scopes": sorted(self.scopes)}
+        return Edit(keys.api_keys(self.org), self.key_id, msgpack.packb(fields))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> KeyRecord:
+        """Read what ``edit`` wrote."""
+        fields = msgpack.unpackb(packed)
+        return cls(**(fields | {"scopes": frozenset(fields["scopes"])}))
 
 
 async def organizations(store: Store) -> list[str]:
@@ -33,19 +70,14 @@ async def organizations(store: Store) -> list[str]:
     return sorted(slug.decode() for slug in slugs)
 
 
-async def put_organization(store: Store, slug: str, name: str, members: Mapping[str, str]) -> None:
-    """Create or change an organization; ``members`` (e-mail → role) are added or changed."""
+async def list_organization(store: Store, slug: str) -> None:
+    """Make an organization known, after all of it has been written."""
+    await store.attempt(lambda: store.redis.sadd(keys.ORGANIZATIONS, slug))
 
-    async def write() -> list[Any]:
-        pipeline = store.redis.pipeline(transaction=False)
-        pipeline.hset(keys.organization(slug), "name", name)
-        for email, role in members.items():
-            pipeline.hset(keys.members(slug), email, role)
-        # Last: an organization that is listed is complete.
-        pipeline.sadd(keys.ORGANIZATIONS, slug)
-        return await pipeline.execute()
 
-    await store.attempt(write)
+async def unlist_organization(store: Store, slug: str) -> None:
+    """The organization is no more."""
+    await store.attempt(lambda: store.redis.srem(keys.ORGANIZATIONS, slug))
 
 
 async def organization_name(store: Store, slug: str) -> str | None:
@@ -54,55 +86,69 @@ async def organization_name(store: Store, slug: str) -> str | None:
     return name.decode() if name else None
 
 
-async def role(store: Store, org: str, email: str) -> str | None:
-    """A member's role, None for who is not a member."""
+async def members(store: Store, org: str) -> dict[str, Member]:
+    """All members by e-mail address, sorted."""
+    found = await store.attempt(lambda: store.redis.hgetall(keys.members(org)))
+    return {email.decode(): _member(email.decode(), found[email]) for email in sorted(found)}
+
+
+async def member(store: Store, org: str, email: str) -> Member | None:
+    """One member."""
     found = await store.attempt(lambda: store.redis.hget(keys.members(org), email))
-    return found.decode() if found else None
+    return _member(email, found) if found else None
+
+
+def _member(email: str, packed: bytes) -> Member:
+    role, _, since = packed.decode().partition(" ")
+    return Member(email, role, int(since or 0))
+
+
+async def place_key(store: Store, key_id: str, org: str) -> bool:
+    """Say where a key is found, before it is written. False if the id is another organization's."""
+    place = keys.key_place(key_id)
+    await store.attempt(lambda: store.redis.setnx(place, org))
+    found = await store.attempt(lambda: store.redis.get(place))
+    return bool(found is not None and found.decode() == org)
+
+
+async def forget_key_places(store: Store, key_ids: list[str]) -> None:
+    """These keys are no more."""
+    if key_ids:
+        places = [keys.key_place(key_id) for key_id in key_ids]
+        await store.attempt(lambda: store.redis.delete(*places))
 
 
 async def find_key(store: Store, key_id: str) -> KeyRecord | None:
-    """The API key with this id."""
-    found = await store.attempt(lambda: store.redis.hgetall(keys.api_key(key_id)))
-    if not found:
-        return None
-    return KeyRecord(
-        key_id=key_id,
-        org=found[b"org"].decode(),
-        name=found[b"name"].decode(),
-        member=found[b"member"].decode(),
-        scopes=frozenset(found[b"scopes"].decode().split()),
-        digest=found[b"digest"],
-        expires_wall_seconds=int(found[b"expires"]),
-        revoked=found[b"revoked"] == b"1",
-    )
+    """The API key with this id, whichever organization it belongs to."""
+    org = await store.attempt(lambda: store.redis.get(keys.key_place(key_id)))
+    return await key(store, org.decode(), key_id) if org is not None else None
 
 
-async def find_key_id(store: Store, org: str, name: str) -> str | None:
-    """The id of an organization's key by its name."""
-    found = await store.attempt(lambda: store.redis.hget(keys.key_names(org), name))
-    return found.decode() if found else None
+async def key(store: Store, org: str, key_id: str) -> KeyRecord | None:
+    """One API key of an organization."""
+    packed = await store.attempt(lambda: store.redis.hget(keys.api_keys(org), key_id))
+    return KeyRecord.unpack(packed) if packed else None
 
 
-async def put_key(store: Store, key: KeyRecord, *, replaces: str | None = None) -> None:
-    """Create or change a key; ``replaces`` is the id of one of the same name that goes."""
+async def api_keys(store: Store, org: str) -> list[KeyRecord]:
+    """All keys of an organization, sorted by name."""
+    found = await store.attempt(lambda: store.redis.hvals(keys.api_keys(org)))
+    records = [KeyRecord.unpack(packed) for packed in found]
+    return sorted(records, key=lambda record: (record.name, record.key_id))
 
-    async def write() -> list[Any]:
-        pipeline = store.redis.pipeline(transaction=False)
-        pipeline.hset(
-            keys.api_key(key.key_id),
-            mapping={
-                "org": key.org,
-                "name": key.name,
-                "member": key.member,
-                "scopes": " ".join(sorted(key.scopes)),
-                "digest": key.digest,
-                "expires": key.expires_wall_seconds,
-                "revoked": int(key.revoked),
-            },
-        )
-        pipeline.hset(keys.key_names(key.org), key.name, key.key_id)
-        if replaces and replaces != key.key_id:
-            pipeline.delete(keys.api_key(replaces))
-        return await pipeline.execute()
 
-    await store.attempt(write)
+async def put_operator_key(store: Store, record: KeyRecord) -> None:
+    """Write a key of the operator, which belongs to no organization."""
+    edit = record.edit()
+    await store.attempt(lambda: store.redis.hset(edit.key, edit.field, edit.value))
+
+
+async def note_key_used(store: Store, org: str, key_id: str, wall_seconds: int) -> None:
+    """Remember when a key was last used."""
+    await store.attempt(lambda: store.redis.hset(keys.keys_used(org), key_id, str(wall_seconds)))
+
+
+async def keys_used(store: Store, org: str) -> dict[str, int]:
+    """Key id → when it was last used, wall clock seconds."""
+    found: dict[Any, Any] = await store.attempt(lambda: store.redis.hgetall(keys.keys_used(org)))
+    return {key_id.decode(): int(at) for key_id, at in found.items()}

@@ -7,10 +7,14 @@ ORGANIZATIONS = "lessor:organizations"
 """Set of slugs."""
 STORE = "lessor:store"
 """Hash: ``schema``."""
+SIGNING_KEYS = "lessor:signing-keys"
+"""Hash: id → public key that verifies offline licenses."""
+ENDING_CHANNEL = "lessor:ending"
+"""Published: the id of a lease that has begun to end."""
 
 
 def clock(org: str) -> str:
-    """The hash that routes every script of an organization."""
+    """The hash that routes every script of an organization; ``version`` counts its changes."""
     return f"{{{org}}}:clock"
 
 
@@ -20,8 +24,23 @@ def organization(org: str) -> str:
 
 
 def members(org: str) -> str:
-    """Hash: e-mail address → role."""
+    """Hash: e-mail address → role and since when."""
     return f"{{{org}}}:members"
+
+
+def api_keys(org: str) -> str:
+    """Hash: id of an API key → its rights and the hash of its secret; "" is the operator's."""
+    return f"{{{org}}}:keys" if org else "lessor:operator-keys"
+
+
+def keys_used(org: str) -> str:
+    """Hash: id of an API key → when it was last used, wall clock seconds, to the minute."""
+    return f"{{{org}}}:keys-used" if org else "lessor:operator-keys-used"
+
+
+def key_place(key_id: str) -> str:
+    """String: the organization that an API key belongs to."""
+    return f"lessor:key:{key_id}"
 
 
 def licenses(org: str) -> str:
@@ -39,9 +58,29 @@ def use(org: str, license: str) -> str:
     return f"{{{org}}}:{license}:use"
 
 
+def registered(org: str, license: str) -> str:
+    """Hash: e-mail address of a registered user → since when, wall clock seconds."""
+    return f"{{{org}}}:{license}:registered"
+
+
+def online(org: str, license: str) -> str:
+    """Hash: e-mail address of a registered user → the id of their lease."""
+    return f"{{{org}}}:{license}:online"
+
+
 def machines(org: str, license: str) -> str:
-    """Sorted set of registered machines."""
+    """Sorted set of registered machines by when they lapse."""
     return f"{{{org}}}:{license}:machines"
+
+
+def busy(org: str, license: str) -> str:
+    """Hash: machine id → live leases."""
+    return f"{{{org}}}:{license}:busy"
+
+
+def seen(org: str, license: str) -> str:
+    """Hash: machine id → first and last seen, and its name."""
+    return f"{{{org}}}:{license}:seen"
 
 
 def queue(org: str, license: str) -> str:
@@ -49,16 +88,32 @@ def queue(org: str, license: str) -> str:
     return f"{{{org}}}:{license}:queue"
 
 
+def of_license(org: str, license: str) -> list[str]:
+    """Every key of one license."""
+    named = ("quota", "use", "registered", "online", "machines", "busy", "seen", "queue", "offline")
+    return [f"{{{org}}}:{license}:{name}" for name in named]
+
+
 def records(org: str) -> str:
     """Hash: lease id → record."""
     return f"{{{org}}}:lease"
 
 
-def api_key(key_id: str) -> str:
-    """Hash of one API key: its organization, rights and the hash of its secret."""
-    return f"lessor:key:{key_id}"
+def ending(org: str) -> str:
+    """Hash: id of a lease that ends → why."""
+    return f"{{{org}}}:ending"
 
 
-def key_names(org: str) -> str:
-    """Hash: name of an API key → its id. The organization "" is the operator's."""
-    return f"{{{org}}}:keys" if org else "lessor:operator-keys"
+def events(org: str) -> str:
+    """Stream of the sessions that ended."""
+    return f"{{{org}}}:events"
+
+
+def audit(org: str) -> str:
+    """Stream of the changes of administration; "" is the operator's."""
+    return f"{{{org}}}:audit" if org else "lessor:operator-audit"
+
+
+def offline(org: str) -> str:
+    """Hash: serial number of an offline license → its record."""
+    return f"{{{org}}}:offline"

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from . import keys
+from .changes import AS_SEATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .store import Store
+
+
+NAMED_USER = "named-user"
+FLOATING = "floating"
+
+_ENDING = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +36,46 @@ class LeaseRecord:
     fingerprint: bytes
     owner: str
     offered: bool
+    ending: bool
     holder: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LicenseUse:
-    """A license's quotas beside what is in use. ``machine_quota`` None is unlimited."""
+    """A license's settings and quotas beside what is in use.
+
+    ``machine_quota`` None is unlimited; ``machines_setting`` is as stored. ``leases`` counts the
+    online users of a named-user license. ``retention_seconds`` None keeps machines until removed.
+    Times of 0 mean none.
+    """
 
     license: str
     kind: str
+    product: str
     seats: int
     offline_seats: int
     leases: int
     machines: int
-    machine_quota: int | None
+    machines_setting: int
+    registered_users: int
     queue_length: int
     ttl_ms: int
+    starts_wall_seconds: int
     expires_wall_seconds: int
+    offline_allowed: bool
+    retention_seconds: int | None
 
     @property
     def available(self) -> int:
         """Seats that are free now; not below 0 when seats were taken away under use."""
         return max(0, self.seats - self.offline_seats - self.leases)
+
+    @property
+    def machine_quota(self) -> int | None:
+        """How many machines may be registered."""
+        if self.machines_setting == AS_SEATS:
+            return self.seats
+        return self.machines_setting if self.machines_setting >= 0 else None
 
 
 async def find(store: Store, org: str, lease_id: bytes) -> LeaseRecord | None:
@@ -91,43 +116,54 @@ async def license_use(store: Store, org: str, names: Sequence[str]) -> list[Lice
         for name in names:
             pipeline.hgetall(keys.quota(org, name))
             pipeline.scard(keys.use(org, name))
+            pipeline.hlen(keys.online(org, name))
             pipeline.zcard(keys.machines(org, name))
+            pipeline.hlen(keys.registered(org, name))
             pipeline.zcard(keys.queue(org, name))
         return await pipeline.execute()
 
     if not names:
         return []
     answers = await store.attempt(ask)
-    found = []
-    for i, name in enumerate(names):
-        quota, leases, machines, waiting = answers[4 * i : 4 * i + 4]
-        if not quota:
-            continue
-        machine_quota = int(quota[b"machines"])
-        found.append(
-            LicenseUse(
-                license=name,
-                kind=quota[b"kind"].decode(),
-                seats=int(quota[b"seats"]),
-                offline_seats=int(quota.get(b"offline", 0)),
-                leases=leases,
-                machines=machines,
-                machine_quota=machine_quota if machine_quota >= 0 else None,
-                queue_length=waiting,
-                ttl_ms=int(quota[b"ttl"]),
-                expires_wall_seconds=int(quota[b"expires"]),
-            )
-        )
-    return found
+    each = [answers[i : i + 6] for i in range(0, len(answers), 6)]
+    return [
+        _license(name, quota, counts)
+        for name, (quota, *counts) in zip(names, each, strict=True)
+        if quota
+    ]
+
+
+def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> LicenseUse:
+    leases, online, machines, registered, waiting = counts
+    kind = quota[b"kind"].decode()
+    retention = int(quota.get(b"retention", -1))
+    return LicenseUse(
+        license=name,
+        kind=kind,
+        product=quota.get(b"product", b"").decode(),
+        seats=int(quota[b"seats"]),
+        offline_seats=int(quota.get(b"offline", 0)),
+        leases=online if kind == NAMED_USER else leases,
+        machines=machines,
+        machines_setting=int(quota[b"machines"]),
+        registered_users=registered,
+        queue_length=waiting,
+        ttl_ms=int(quota[b"ttl"]),
+        starts_wall_seconds=int(quota.get(b"starts", 0)),
+        expires_wall_seconds=int(quota[b"expires"]),
+        offline_allowed=quota.get(b"offline_allowed", b"1") == b"1",
+        retention_seconds=retention if retention >= 0 else None,
+    )
 
 
 def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
+    ttl_ms, flags = struct.unpack(">IB", packed[:5])
     license, machine, token, granted_at, fingerprint, owner, _joined, offered, holder = (
-        msgpack.unpackb(packed[4:], raw=True)
+        msgpack.unpackb(packed[5:], raw=True)
     )
     return LeaseRecord(
         lease_id=lease_id,
-        ttl_ms=struct.unpack(">I", packed[:4])[0],
+        ttl_ms=ttl_ms,
         license=license.decode(),
         machine=machine.decode(),
         token=token,
@@ -135,5 +171,6 @@ def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
         fingerprint=fingerprint,
         owner=owner.decode(),
         offered=offered,
+        ending=bool(flags & _ENDING),
         holder=holder,
     )

@@ -24,9 +24,6 @@ _RELEASE = lua.load("release")
 _RESTORE = lua.load("restore")
 _REAP = lua.load("reap")
 _TICK = lua.load("tick")
-_QUOTA = lua.load("quota")
-
-UNLIMITED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A lease that a script found lapsed. ``reason``: ``lapsed``, or ``unclaimed`` for an offer."""
+    """A lease that a script found lapsed.
+
+    ``reason`` is ``lapsed``, ``unclaimed`` for an offer, or why it was ending already.
+    """
 
     lease_id: bytes
     license: str
@@ -107,8 +107,8 @@ class NotGranted:
     """No seat and no place in the line.
 
     ``status`` is ``full`` (``why``: ``seats`` or ``machines``), ``ended`` (``why``: the reason),
-    ``conflict``, ``recovering``, ``unknown_license``, ``license_expired`` or
-    ``not_registered_user``.
+    ``license_expired`` (``why``: ``not_started`` before its term), ``conflict``, ``recovering``,
+    ``unknown_license`` or ``not_registered_user``.
     """
 
     status: str
@@ -132,7 +132,7 @@ async def acquire(
     wall_ms: int,
 ) -> tuple[Reading, list[Ended], SeatGranted | InLine | NotGranted]:
     """Take a seat, or a place in the line, in one atomic step over both quotas. Idempotent."""
-    status, reading, (ended, *rest) = _open(
+    status, reading, (ended, *rest) = read_reply(
         await store.call(
             _ACQUIRE,
             org,
@@ -177,9 +177,10 @@ async def renew(
 ) -> tuple[Reading, list[int | str]]:
     """Extend at most 500 leases. Per id, in order: its ttl in ms, or why it is lost.
 
-    Why is ``lapsed``, ``released`` or ``unknown``.
+    Why is a reason of ``lua/lib/ended.lua``, with a text behind it while the lease is ending, or
+    ``unknown``.
     """
-    _, reading, (results,) = _open(
+    _, reading, (results,) = read_reply(
         await store.call(_RENEW, org, [context.words(), margin_ms, *lease_ids])
     )
     return reading, [one if isinstance(one, int) else one.decode() for one in results]
@@ -224,7 +225,7 @@ async def restore(
         )
         # The scripts' msgpack is the old one, which has no type for bytes beside strings.
         args += [one.lease_id, msgpack.packb(claims, use_bin_type=False)]
-    _, reading, (results,) = _open(await store.call(_RESTORE, org, args))
+    _, reading, (results,) = read_reply(await store.call(_RESTORE, org, args))
     return reading, [one if isinstance(one, int) else one.decode() for one in results]
 
 
@@ -233,83 +234,43 @@ class Released:
     """What a release found.
 
     ``status``: ``released`` (a lease), ``left`` (a waiter), ``repeated``, ``unknown`` or
-    ``forbidden``. The rest is empty where it does not apply.
+    ``forbidden``. The rest is empty where it does not apply; ``reason`` is another than
+    ``released`` when the lease was ending already.
     """
 
     status: str
     license: str = ""
     machine: str = ""
     token: int = 0
+    reason: str = ""
 
 
 async def release(
     store: Store, org: str, context: Context, lease_id: bytes, *, asker: str
 ) -> tuple[Reading, Released]:
     """End a lease or leave the line; ``asker`` "" may end any, others only their own."""
-    status, reading, rest = _open(
+    status, reading, rest = read_reply(
         await store.call(_RELEASE, org, [context.words(), lease_id, asker])
     )
     if status == "released":
-        license, machine, token = rest
-        return reading, Released(status, license.decode(), machine.decode(), token)
+        license, machine, token, reason = rest
+        return reading, Released(status, license.decode(), machine.decode(), token, reason.decode())
     return reading, Released(status, rest[0].decode() if rest else "")
 
 
 async def reap(store: Store, org: str, context: Context) -> tuple[Reading, list[Ended]]:
     """End at most 100 leases that have lapsed and hand their seats on."""
-    _, reading, (ended,) = _open(await store.call(_REAP, org, [context.words()]))
+    _, reading, (ended,) = read_reply(await store.call(_REAP, org, [context.words()]))
     return reading, [_ended(item) for item in ended]
 
 
 async def tick(store: Store, org: str, context: Context) -> Reading:
     """Keep the lease clock running."""
-    _, reading, _ = _open(await store.call(_TICK, org, [context.words()]))
+    _, reading, _ = read_reply(await store.call(_TICK, org, [context.words()]))
     return reading
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaAnswer:
-    """``is_set`` is False when the use was above the new quota and it was not forced."""
-
-    is_set: bool
-    leases: int
-    machines: int
-
-
-async def quota(
-    store: Store,
-    org: str,
-    context: Context,
-    *,
-    license: str,
-    kind: str,
-    seats: int,
-    machines: int,
-    ttl_ms: int,
-    expires_wall_seconds: int,
-    force: bool,
-) -> tuple[Reading, QuotaAnswer]:
-    """Set what a license allows. ``machines`` may be ``UNLIMITED``; ``expires`` 0 means never."""
-    status, reading, (leases, registered) = _open(
-        await store.call(
-            _QUOTA,
-            org,
-            [
-                context.words(),
-                license,
-                kind,
-                seats,
-                machines,
-                ttl_ms,
-                expires_wall_seconds,
-                int(force),
-            ],
-        )
-    )
-    return reading, QuotaAnswer(status == "set", leases, registered)
-
-
-def _open(reply: list[Any]) -> tuple[str, Reading, list[Any]]:
+def read_reply(reply: list[Any]) -> tuple[str, Reading, list[Any]]:
     """The status, the clock and the script's own part of a reply."""
     status, now_ms, epoch, replid, recovering_ms, next_deadline_ms, *rest = reply
     next_deadline = next_deadline_ms if next_deadline_ms >= 0 else None

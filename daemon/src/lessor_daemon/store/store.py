@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -39,9 +40,13 @@ MAX_CONNECTIONS = 64
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """Longer than any script may take; a store that needs more is as good as away."""
+DISK_MS = 3_000
+"""How long a change of administration may take to reach the server's disk."""
 
 PASSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "BUSY", "MASTERDOWN", "NOAUTH")
 """Error replies that say nothing about the call: the server cannot serve it now."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Store:
@@ -54,6 +59,7 @@ class Store:
     def __init__(self, redis: Redis, observe: Callable[[str, float], None]) -> None:
         self.redis = redis
         self._observe = observe
+        self._tells_of_disk = True
 
     @classmethod
     def open(cls, url: str, observe: Callable[[str, float], None] = lambda *_: None) -> Self:
@@ -108,6 +114,43 @@ class Store:
             return answer
         finally:
             self._observe(script.name, time.perf_counter() - started)
+
+    async def call_durably(
+        self, script: Script, org: str, args: list[bytes | str | int]
+    ) -> list[Any]:
+        """Like ``call``, and back only when it is on the server's disk, where the server can tell.
+
+        Raises ``StoreUnavailable`` also when it was done but did not reach the disk in time.
+        """
+        if not self._tells_of_disk:
+            return await self.call(script, org, args)
+        started = time.perf_counter()
+        try:
+            answer, on_disk = await self.attempt(
+                lambda: self._evaluate_durably(script, keys.clock(org), args)
+            )
+        finally:
+            self._observe(script.name, time.perf_counter() - started)
+        if isinstance(answer, Exception):
+            # As a call without the wait, which knows what each error means.
+            return await self.call(script, org, args)
+        if isinstance(on_disk, Exception):
+            self._tells_of_disk = False
+            _log.warning("changes_not_confirmed_on_disk", reason=str(on_disk))
+        elif on_disk[0] < 1:
+            raise StoreUnavailable("the change did not reach the store's disk in time")
+        result: list[Any] = answer
+        return result
+
+    async def _evaluate_durably(
+        self, script: Script, key: str, args: list[bytes | str | int]
+    ) -> list[Any]:
+        # One connection for both: WAITAOF is about what its own connection wrote.
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.eval(script.source, 1, key, *args)
+        pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
 
     async def _evaluate(self, script: Script, key: str, args: list[bytes | str | int]) -> Any:  # noqa: ANN401  # redis has no types for replies
         try:

@@ -12,8 +12,9 @@
 --   queued           ticket, position from 1, blocked_by
 --   full             blocked_by
 --   ended            reason
---   conflict | recovering | unknown_license | license_expired | not_registered_user
--- @include keys clock ended lease seats line
+--   license_expired  'not_started' when its term has yet to begin
+--   conflict | recovering | unknown_license | not_registered_user
+-- @include keys clock ended machine session lease ending offline seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -45,6 +46,9 @@ local function known(lease)
   if lease.license ~= license or lease.fingerprint ~= fingerprint then
     return reply(clock, 'conflict', ended)
   end
+  if lease.ending then
+    return reply(clock, 'ended', ended, string.match(redis.call('HGET', ENDING, id), '^%S+'))
+  end
   redis.call('ZADD', LEASES, deadline(clock, lease.ttl, margin), id)
   local is_new, waited = 0, -1
   if lease.offered then
@@ -71,23 +75,48 @@ end
 
 local quota = read_quota(license)
 if not quota then return reply(clock, 'unknown_license', ended) end
-if quota.kind ~= 'floating' then return reply(clock, 'not_registered_user', ended) end
+if wall_ms < quota.starts * 1000 then
+  return reply(clock, 'license_expired', ended, 'not_started')
+end
 if quota.expires > 0 and wall_ms >= quota.expires * 1000 then
   return reply(clock, 'license_expired', ended)
 end
 
+if quota.offline > 0 then
+  quota.offline = quota.offline - expire_offline(license, math.floor(wall_ms / 1000))
+end
+
+local function new_lease(named)
+  local made = {
+    ttl = quota.ttl, license = license, machine = machine, ephemeral = ephemeral, named = named,
+    granted_at = wall_ms, fingerprint = fingerprint, owner = owner, joined = -1,
+    offered = false, holder = holder,
+  }
+  grant(clock, id, made, deadline(clock, quota.ttl, margin))
+  return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder)
+end
+
+-- The seat is the registered user's, who has it on one machine at a time: the newest activation
+-- takes over. It does not wait until the one before is dead; who sits at both machines is one person.
+local function activate()
+  local email = string.match(owner, '^member:(.+)$')
+  if not email or redis.call('HEXISTS', registered_key(license), email) == 0 then
+    return reply(clock, 'not_registered_user', ended)
+  end
+  local before = redis.call('HGET', online_key(license), email)
+  local others = redis.call('HLEN', online_key(license)) - (before and 1 or 0)
+  if others + quota.offline >= quota.seats then return reply(clock, 'full', ended, 'seats') end
+  if before then end_online(license, email, 'taken_over', 'activated on machine ' .. machine) end
+  redis.call('HSET', online_key(license), email, id)
+  return new_lease(true)
+end
+
+if quota.kind == 'named-user' then return activate() end
+
 local queue = queue_key(license)
 if redis.call('EXISTS', queue) == 0 then
   local blocked = blocked_by(license, quota, machine)
-  if not blocked then
-    lease = {
-      ttl = quota.ttl, license = license, machine = machine, ephemeral = ephemeral,
-      granted_at = wall_ms, fingerprint = fingerprint, owner = owner, joined = -1,
-      offered = false, holder = holder,
-    }
-    grant(clock, id, lease, deadline(clock, quota.ttl, margin))
-    return reply(clock, 'granted', ended, lease.token, lease.ttl, wall_ms, 1, -1, holder)
-  end
+  if not blocked then return new_lease(false) end
   if not may_wait then return reply(clock, 'full', ended, blocked) end
 end
 

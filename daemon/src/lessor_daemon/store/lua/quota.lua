@@ -3,25 +3,49 @@
 --
 -- Input
 --   KEYS[1]  {org}:clock
---   ARGV     1 context (lib/clock.lua)   2 license   3 kind   4 seats   5 machines, -1 unlimited
---            6 ttl, ms   7 expires, wall clock seconds, 0 never   8 '1' to force
--- Output  reply(clock, status, leases, machines): status is set | below_use
--- @include keys clock ended lease seats line
+--   ARGV     1 context (lib/clock.lua)   2 license   3 fields of the quota to set, msgpack: kind,
+--            seats, machines (-1 unlimited, -2 as seats), ttl (ms), starts, expires (wall clock
+--            seconds, 0 none), retention (seconds, -1 until removed), offline_allowed, product
+--            4 '1' to force   5 version it was decided on ('': any)   6 id of this change
+--            7 entry for the audit
+-- Output  reply(clock, status, version, leases, machines, offline, registered users): status is
+--   set | repeated | moved | below_use
+-- @include keys clock ended machine session lease audit offline seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
-local license, kind = ARGV[2], ARGV[3]
-local seats, machines = tonumber(ARGV[4]), tonumber(ARGV[5])
+local license, fields = ARGV[2], cmsgpack.unpack(ARGV[3])
+local change_id = ARGV[6]
+
+expire_offline(license, wall_seconds())
 local leases = redis.call('SCARD', use_key(license))
 local registered = redis.call('ZCARD', machines_key(license))
-local offline = tonumber(redis.call('HGET', quota_key(license), 'offline') or 0)
+local users = redis.call('HLEN', registered_key(license))
+local before = read_quota(license)
+local offline = before and before.offline or 0
 
-local below = leases + offline > seats or (machines >= 0 and registered > machines)
-if below and ARGV[8] ~= '1' then return reply(clock, 'below_use', leases, registered) end
+local function answer(status, version)
+  return reply(clock, status, version, leases, registered, offline, users)
+end
+
+local status = open_change(ARGV[5], change_id)
+if status == 'repeated' or status == 'moved' then return answer(status, version_now()) end
+
+local kind = fields.kind or before.kind
+local seats = tonumber(fields.seats or before.seats)
+local machines = tonumber(fields.machines or redis.call('HGET', quota_key(license), 'machines'))
+if machines == -2 then machines = seats end
+local below = leases + offline > seats
+if kind == 'named-user' then
+  below = users > seats or redis.call('HLEN', online_key(license)) + offline > seats
+elseif machines >= 0 then
+  below = below or registered > machines
+end
+if below and ARGV[4] ~= '1' then return answer('below_use', version_now()) end
 
 redis.call('SADD', LICENSES, license)
-redis.call('HSET', quota_key(license), 'kind', kind, 'seats', seats, 'machines', machines,
-  'ttl', ARGV[6], 'expires', ARGV[7])
+for field, value in pairs(fields) do redis.call('HSET', quota_key(license), field, value) end
+if fields.retention then apply_retention(license, tonumber(fields.retention)) end
 serve_line(clock, license)
-return reply(clock, 'set', leases, registered)
+return answer('set', record_change(change_id, ARGV[7]))

@@ -5,10 +5,10 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 lease id   3 who asks (an owner); '' may end any lease
 -- Output  reply(clock, status, ...)
---   released   license, machine, token
+--   released   license, machine, token, reason (another than 'released' when it was ending)
 --   left       license (was a waiter)
 --   repeated   (had ended already)   | unknown (never seen, and spent now) | forbidden
--- @include keys clock ended lease seats line
+-- @include keys clock ended machine session lease seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -18,9 +18,9 @@ local id, asker = ARGV[2], ARGV[3]
 local lease = find_lease(id)
 if lease then
   if asker ~= '' and asker ~= lease.owner then return reply(clock, 'forbidden') end
-  end_lease(clock, id, lease, 'released')
+  local reason = end_lease(clock, id, lease, 'released')
   serve_line(clock, lease.license)
-  return reply(clock, 'released', lease.license, lease.machine, lease.token)
+  return reply(clock, 'released', lease.license, lease.machine, lease.token, reason)
 end
 
 local waiter = read_waiter(id)

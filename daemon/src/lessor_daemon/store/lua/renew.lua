@@ -5,8 +5,8 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 margin, fixed part, ms   3… lease ids, at most 500
 -- Output  reply(clock, 'renewed', results): per id, in order, its ttl in ms, or why it is lost:
---   'lapsed' | 'released' | 'unknown'
--- @include keys clock ended lease
+--   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
+-- @include keys clock ended machine session lease
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -21,10 +21,14 @@ local results, extended = {}, {}
 for i, id in ipairs(ids) do
   local until_ms = deadlines[i] and tonumber(deadlines[i])
   if until_ms and (clock.recovering or until_ms >= clock.now) then
-    local ttl = struct.unpack('>I4', records[i])
-    results[i] = ttl
-    extended[#extended + 1] = deadline(clock, ttl, margin)
-    extended[#extended + 1] = id
+    local ttl, flags = struct.unpack('>I4B', records[i])
+    if flags % 2 == 1 then
+      results[i] = redis.call('HGET', ENDING, id)
+    else
+      results[i] = ttl
+      extended[#extended + 1] = deadline(clock, ttl, margin)
+      extended[#extended + 1] = id
+    end
   elseif until_ms then
     results[i] = 'lapsed'
   else

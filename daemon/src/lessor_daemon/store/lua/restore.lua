@@ -8,8 +8,8 @@
 --            then for each lease, at most 500: id, and msgpack of {license, machine, ephemeral,
 --            token, ttl ms, fingerprint, owner, holder}
 -- Output  reply(clock, 'restored', results): per lease, in order, its ttl in ms, or why it is lost:
---   'lapsed' | 'released' | 'unknown'
--- @include keys clock ended lease
+--   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
+-- @include keys clock ended machine session lease
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -31,7 +31,9 @@ local results = {}
 for i = 4, #ARGV, 2 do
   local id = ARGV[i]
   local lease = find_lease(id)
-  if lease then
+  if lease and lease.ending then
+    results[#results + 1] = redis.call('HGET', ENDING, id)
+  elseif lease then
     redis.call('ZADD', LEASES, 'XX', 'GT', deadline(clock, lease.ttl, margin), id)
     results[#results + 1] = lease.ttl
   else

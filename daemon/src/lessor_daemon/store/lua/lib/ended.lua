@@ -2,8 +2,12 @@
 --
 -- Score = (lease clock until which it is remembered) * 16 + reason.
 
-local REASONS = {'released', 'lapsed'}
-local REASON_NUMBERS = {released = 1, lapsed = 2}
+local REASONS = {
+  'released', 'lapsed', -- the next ones are not the holder's doing, see lib/ending.lua
+  'ended', 'taken_over', 'withdrawn', 'member_removed', 'machine_removed', 'key_revoked',
+}
+local REASON_NUMBERS = {}
+for number, reason in ipairs(REASONS) do REASON_NUMBERS[reason] = number end
 local FORGET_AT_ONCE = 100 -- per call, so that no call pays for a burst
 
 local function remember_ended(clock, id, reason)

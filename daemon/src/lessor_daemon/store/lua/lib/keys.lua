@@ -12,11 +12,22 @@ local RECORDS = ORG .. 'lease'   -- hash: lease id -> record, see lib/lease.lua
 local ENDED = ORG .. 'ended'     -- zset: ended lease id -> see lib/ended.lua
 local WAITING = ORG .. 'waiting' -- zset: lease id of a waiter -> when it counts as gone
 local WAITERS = ORG .. 'waiter'  -- hash: lease id of a waiter -> record, see lib/line.lua
+local ENDING = ORG .. 'ending'   -- hash: lease id -> why it ends, see lib/ending.lua
 local LICENSES = ORG .. 'licenses' -- set: names
+local EVENTS = ORG .. 'events'   -- stream: sessions that ended
+local AUDIT = ORG .. 'audit'     -- stream: changes of administration
+local ENDING_CHANNEL = 'lessor:ending' -- published: the id of a lease that has begun to end
 
 local function quota_key(license) return ORG .. license .. ':quota' end       -- hash
 local function use_key(license) return ORG .. license .. ':use' end           -- set: lease ids
 local function machines_key(license) return ORG .. license .. ':machines' end -- zset: machine id ->
--- when its registration lapses: 'inf' never, 0 with its last lease
+-- when its registration lapses, see lib/machine.lua
 local function busy_key(license) return ORG .. license .. ':busy' end   -- hash: machine id -> leases
 local function queue_key(license) return ORG .. license .. ':queue' end -- zset: lease id -> ticket
+local function registered_key(license) return ORG .. license .. ':registered' end -- hash: e-mail ->
+-- since when it is a registered user
+local function online_key(license) return ORG .. license .. ':online' end -- hash: e-mail -> lease id
+local function offline_key(license) return ORG .. license .. ':offline' end -- zset: serial ->
+-- expiry, wall clock seconds
+local function seen_key(license) return ORG .. license .. ':seen' end -- hash: machine id -> record,
+-- see lib/machine.lua

@@ -1,23 +1,25 @@
 -- Leases: their records, and the two moments that count, the grant and the end.
 --
--- A record is 4 bytes of ttl (ms, big endian), then a msgpack array: license, machine, token,
--- granted_at (wall clock ms, for people), fingerprint of the request, owner, joined (lease clock
--- when it began to wait, -1 if it never did), offered (granted from the line, not claimed yet),
--- holder (the daemon's own, opaque here).
+-- A record is 4 bytes of ttl (ms, big endian) and 1 of flags (1: ending, see lib/ending.lua; 2: on a
+-- named-user license), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
+-- people), fingerprint of the request, owner, joined (lease clock when it began to wait, -1 if it
+-- never did), offered (granted from the line, not claimed yet), holder (the daemon's own).
 
 local LAPSE_AT_ONCE = 100 -- per call, so that no call pays for a burst
 
 local function write_record(id, lease)
-  redis.call('HSET', RECORDS, id, struct.pack('>I4', lease.ttl) .. cmsgpack.pack({
+  local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0)
+  redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
     lease.joined, lease.offered, lease.holder,
   }))
 end
 
 local function parse_record(packed)
-  local fields = cmsgpack.unpack(string.sub(packed, 5))
+  local ttl, flags = struct.unpack('>I4B', packed)
+  local fields = cmsgpack.unpack(string.sub(packed, 6))
   return {
-    ttl = struct.unpack('>I4', packed),
+    ttl = ttl, ending = flags % 2 == 1, named = flags >= 2,
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
     fingerprint = fields[5], owner = fields[6], joined = fields[7], offered = fields[8],
     holder = fields[9],
@@ -34,15 +36,10 @@ local function deadline(clock, ttl, margin)
   return clock.now + ttl + margin + math.floor(ttl / 500)
 end
 
--- Register the lease's machine: until its last lease ends, or for good. 'GT' keeps 'inf' over 0.
-local function register_machine(lease, until_last_lease)
-  redis.call('ZADD', machines_key(lease.license), 'GT', until_last_lease and 0 or 'inf', lease.machine)
-end
-
 local function take_seat(id, lease, until_ms)
   redis.call('ZADD', LEASES, until_ms, id)
   redis.call('SADD', use_key(lease.license), id)
-  redis.call('HINCRBY', busy_key(lease.license), lease.machine, 1)
+  machine_busy(lease)
   register_machine(lease, lease.ephemeral or lease.offered)
   write_record(id, lease)
 end
@@ -53,22 +50,33 @@ local function grant(clock, id, lease, until_ms)
   take_seat(id, lease, until_ms)
 end
 
--- Give the seat back, and remember the end. Two kinds of lapse leave no trace, so that an acquire
+local function leave_online(id, lease)
+  local email = string.sub(lease.owner, #'member:' + 1)
+  if redis.call('HGET', online_key(lease.license), email) == id then
+    redis.call('HDEL', online_key(lease.license), email)
+  end
+end
+
+-- Give the seat back, and remember the end; answers the reason that counts, which is the first: one
+-- that was ending already did not end by its release. Two kinds of lapse leave no trace, so that an acquire
 -- of the same id is decided anew: an offer that nobody claimed, and a lease of an earlier epoch,
 -- whose renewals the store may have forgotten, or whose client never heard of it.
 local function end_lease(clock, id, lease, reason)
+  local text = ''
+  if lease.ending then
+    reason, text = string.match(redis.call('HGET', ENDING, id), '^(%S+) (.*)$')
+    redis.call('HDEL', ENDING, id)
+  end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', RECORDS, id)
   redis.call('SREM', use_key(lease.license), id)
-  if redis.call('HINCRBY', busy_key(lease.license), lease.machine, -1) <= 0 then
-    redis.call('HDEL', busy_key(lease.license), lease.machine)
-    if redis.call('ZSCORE', machines_key(lease.license), lease.machine) == '0' then
-      redis.call('ZREM', machines_key(lease.license), lease.machine)
-    end
-  end
+  machine_less_busy(lease)
+  if lease.named then leave_online(id, lease) end
+  if not lease.offered then record_session(id, lease, reason, text) end
   local may_come_again = reason == 'unclaimed'
     or (reason == 'lapsed' and not is_of_this_epoch(clock, lease.token))
   if not may_come_again then remember_ended(clock, id, reason) end
+  return reason
 end
 
 local function lapse_reason(lease)
@@ -83,8 +91,7 @@ local function end_lapsed(clock)
     'LIMIT', 0, LAPSE_AT_ONCE)
   for i, id in ipairs(ids) do
     local lease = find_lease(id)
-    local reason = lapse_reason(lease)
-    end_lease(clock, id, lease, reason)
+    local reason = end_lease(clock, id, lease, lapse_reason(lease))
     ended[i] = {id, lease.license, lease.machine, lease.token, reason}
   end
   return ended

@@ -2,15 +2,17 @@
 
 local function read_quota(license)
   local fields = redis.call('HMGET', quota_key(license),
-    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires')
+    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts')
   if not fields[1] then return nil end
+  local seats, machines = tonumber(fields[1]), tonumber(fields[2])
   return {
-    seats = tonumber(fields[1]),
-    machines = tonumber(fields[2]), -- -1: unlimited
+    seats = seats,
+    machines = machines == -2 and seats or machines, -- stored -2: as many as seats; -1: unlimited
     offline = tonumber(fields[3] or 0),
     ttl = tonumber(fields[4]),
     kind = fields[5],
     expires = tonumber(fields[6]), -- wall clock, seconds; 0: never
+    starts = tonumber(fields[7] or 0), -- likewise; 0: at once
   }
 end
 

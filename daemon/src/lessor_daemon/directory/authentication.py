@@ -1,0 +1,200 @@
+"""Which key is calling. Failed attempts are counted, and limited per source."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lessor_protocol.credentials import split_api_key
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.store import directory as stored
+from lessor_daemon.store.directory import REVOKED
+from lessor_daemon.store.errors import store_problems
+
+from . import api_keys
+from .callers import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lessor_daemon.metrics import Metrics
+    from lessor_daemon.store.directory import KeyRecord
+    from lessor_daemon.store.store import Store
+
+KEY_KEPT_MS = 2_000
+"""How long a key's record is believed without asking the store: a revocation takes as long."""
+MOST_KEYS_KEPT = 10_000
+USED_EVERY_SECONDS = 60
+
+FAILURES_AT_ONCE = 30
+FAILURE_EVERY_MS = 2_000
+"""A source may fail so often in a row, and once more every so often."""
+MOST_SOURCES = 10_000
+
+HOLDING = frozenset({"renew", "release"})
+"""What a key that has expired, or was revoked to finish, may still do."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    caller: Caller
+    record: KeyRecord
+    read_ms: int
+    noted_used: int = 0
+
+
+class Authentication:
+    """Keeps what it knows of keys for a moment."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        *,
+        boottime_ms: Callable[[], int],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._boottime_ms = boottime_ms
+        self._wall_ms = wall_ms
+        self._kept: dict[str, _Kept] = {}
+        self._failures = Failures(boottime_ms)
+
+    def forget(self, key_ids: list[str] | None = None) -> None:
+        """Read these keys anew, all of them by default: a change was made here."""
+        for key_id in list(self._kept) if key_ids is None else key_ids:
+            self._kept.pop(key_id, None)
+
+    async def authenticate(self, api_key: str, operation: str, source: str) -> Caller:
+        """Who holds this key, if it is good for the operation.
+
+        Raises ``Problem``: ``unauthenticated``, ``revoked``, ``rate_limited`` after many failures
+        from one ``source``, or ``store_unavailable``.
+        """
+        try:
+            key_id, secret = split_api_key(api_key)
+        except ValueError as error:
+            raise self._failed(source, "malformed", str(error)) from None
+        kept = self._kept.get(key_id)
+        if kept is None or self._boottime_ms() - kept.read_ms >= KEY_KEPT_MS:
+            # A key that was good before is asked for in any case: whoever fails at the same
+            # address, such as behind one NAT, must not stop the renewals of others.
+            if kept is None or not self._matches(secret, kept.record):
+                self._failures.check(source)
+            kept = await self._read(key_id, kept)
+        if kept is None or not self._matches(secret, kept.record):
+            raise self._failed(source, "unknown", "no such API key")
+        caller = self._good_for(kept, operation, source)
+        await self._note_used(kept)
+        return caller
+
+    def _good_for(self, kept: _Kept, operation: str, source: str) -> Caller:
+        record, caller = kept.record, kept.caller
+        if record.state:
+            # The report of a kill frees the seat, whoever was told to kill.
+            allowed = HOLDING if record.state != REVOKED else HOLDING - {"renew"}
+            if operation not in allowed:
+                self._metrics.auth_failures_total.labels("revoked").inc()
+                raise Problem("revoked", f"API key {record.name!r} was revoked")
+        elif operation not in HOLDING and self._has_expired(record):
+            raise self._failed(source, "expired", f"API key {record.name!r} has expired")
+        return caller
+
+    def _has_expired(self, record: KeyRecord) -> bool:
+        return 0 < record.expires_wall_seconds * 1000 <= self._wall_ms()
+
+    async def _read(self, key_id: str, before: _Kept | None) -> _Kept | None:
+        now_ms = self._boottime_ms()
+        role = None
+        with store_problems():
+            record = await stored.find_key(self._store, key_id)
+            if record is not None and record.member:
+                member = await stored.member(self._store, record.org, record.member)
+                role = member.role if member else None
+        if record is None or (record.member and role is None and not record.state):
+            # Who is not a member any more has no key.
+            self._kept.pop(key_id, None)
+            return None
+        caller = Caller(
+            key_id=key_id,
+            key_name=record.name,
+            org=record.org or None,
+            member=record.member or None,
+            role=role,
+            scopes=record.scopes,
+            license=record.license or None,
+            only_holds=bool(record.state),
+        )
+        if len(self._kept) >= MOST_KEYS_KEPT:
+            self._kept.clear()
+        noted = before.noted_used if before else 0
+        kept = self._kept[key_id] = _Kept(caller, record, now_ms, noted)
+        return kept
+
+    def _matches(self, secret: str, record: KeyRecord) -> bool:
+        is_current = api_keys.matches(secret, record.digest)
+        is_old = api_keys.matches(secret, record.old_digest)
+        return is_current or (is_old and self._wall_ms() < record.old_until_wall_seconds * 1000)
+
+    async def _note_used(self, kept: _Kept) -> None:
+        now = self._wall_ms() // 1000
+        if now - kept.noted_used < USED_EVERY_SECONDS:
+            return
+        kept.noted_used = now
+        record = kept.record
+        with store_problems():
+            await stored.note_key_used(self._store, record.org, record.key_id, now)
+
+    def _failed(self, source: str, why: str, text: str) -> Problem:
+        self._metrics.auth_failures_total.labels(why).inc()
+        self._failures.check(source)
+        self._failures.count(source)
+        return Problem("unauthenticated", text)
+
+
+class Failures:
+    """Failed attempts by source: a bucket for each that fills up again with time."""
+
+    def __init__(self, boottime_ms: Callable[[], int]) -> None:
+        self._boottime_ms = boottime_ms
+        self._empty_until_ms: dict[str, int] = {}
+        """When a source's bucket will have forgotten all its failures."""
+
+    def check(self, source: str) -> None:
+        """Raise ``Problem`` ``rate_limited`` if this source has failed too often."""
+        wait_ms = self._owed(source) - (FAILURES_AT_ONCE - 1) * FAILURE_EVERY_MS
+        if wait_ms > 0:
+            raise Problem(
+                "rate_limited",
+                "too many attempts with keys that do not hold",
+                retry_after=wait_ms / 1000,
+            )
+
+    def count(self, source: str) -> None:
+        """Another failure of this source."""
+        now_ms = self._boottime_ms()
+        if len(self._empty_until_ms) >= MOST_SOURCES:
+            self._empty_until_ms = {
+                one: until for one, until in self._empty_until_ms.items() if until > now_ms
+            }
+            if len(self._empty_until_ms) >= MOST_SOURCES:
+                self._empty_until_ms.clear()
+        self._empty_until_ms[_network(source)] = now_ms + self._owed(source) + FAILURE_EVERY_MS
+
+    def _owed(self, source: str) -> int:
+        now_ms = self._boottime_ms()
+        return max(0, self._empty_until_ms.get(_network(source), now_ms) - now_ms)
+
+
+def _network(source: str) -> str:
+    """An IPv6 host has 2^64 addresses to fail from, so those count as one source."""
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return source
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return source

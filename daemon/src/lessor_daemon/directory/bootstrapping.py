@@ -1,0 +1,176 @@
+"""Making the store have what the bootstrap file says, and what a first start needs.
+
+A changed value wins, nothing is removed, and what is as wanted already leaves no trace: so it may
+run at every start, and again when it was cut short.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lessor_protocol.credentials import split_api_key
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.bootstrap import Bootstrap, KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
+from lessor_daemon.data_dir import write_private
+from lessor_daemon.store import directory as stored
+from lessor_daemon.store import keys as key_names
+from lessor_daemon.store import leases
+from lessor_daemon.store.changes import AS_SEATS, UNLIMITED, Edit
+from lessor_daemon.store.directory import REVOKED, KeyRecord, Member
+
+from . import api_keys
+from .callers import ADMIN, BOOTSTRAP, OPERATOR, READ, RUN
+from .changes import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lessor_daemon.store.store import Store
+
+    from .changes import Changes
+    from .licenses import Fields, Licenses
+
+DEFAULT_ORGANIZATION = OrganizationSpec(
+    slug="default",
+    name="Default",
+    members=(MemberSpec("owner@localhost", "owner"),),
+    licenses=(LicenseSpec("kre", "floating", 5, 5, 30_000, None),),
+)
+OPERATOR_KEY_FILE = "operator.key"
+OWNER_KEY_FILE = "owner.key"
+
+
+class Bootstrapping:
+    """Every method may raise ``StoreUnavailable`` or ``Problem``, and may be called again."""
+
+    def __init__(
+        self, store: Store, changes: Changes, licenses: Licenses, wall_ms: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._changes = changes
+        self._licenses = licenses
+        self._wall_ms = wall_ms
+
+    async def apply(self, bootstrap: Bootstrap) -> None:
+        """Make the store have what the file says."""
+        for organization in bootstrap.organizations:
+            slug = organization.slug
+            await self._apply_members(organization)
+            for license in organization.licenses:
+                await self._apply_license(slug, license)
+            for key in organization.keys:
+                await self._apply_key(slug, key)
+            # Last: an organization that is listed is complete.
+            await stored.list_organization(self._store, slug)
+
+    async def first_start(self, data_dir: Path) -> list[Path]:
+        """Make the operator's key, and an organization to begin with where there is none.
+
+        Returns the key files that were made, in ``data_dir`` with mode 0600.
+        """
+        made = []
+        if not await stored.api_keys(self._store, ""):
+            path = data_dir / OPERATOR_KEY_FILE
+            await self._apply_key("", _key_spec("operator", frozenset({OPERATOR}), None, path))
+            made.append(path)
+        if not await stored.organizations(self._store):
+            path = data_dir / OWNER_KEY_FILE
+            member = DEFAULT_ORGANIZATION.members[0].email
+            spec = _key_spec("owner", frozenset({RUN, READ, ADMIN}), member, path)
+            # The key first: an organization that is there is complete.
+            await self._apply_key(DEFAULT_ORGANIZATION.slug, spec)
+            await self.apply(Bootstrap((DEFAULT_ORGANIZATION,)))
+            made.append(path)
+        return made
+
+    async def _apply_members(self, organization: OrganizationSpec) -> None:
+        slug = organization.slug
+
+        async def decide() -> Plan[None]:
+            edits = []
+            name = await stored.organization_name(self._store, slug)
+            if name != organization.name:
+                edits.append(Edit(key_names.organization(slug), "name", organization.name))
+            members = await stored.members(self._store, slug)
+            after = {}
+            for spec in organization.members:
+                known = members.get(spec.email)
+                if known is None or known.role != spec.role:
+                    since = known.since_wall_seconds if known else self._wall_ms() // 1000
+                    edits.append(Member(spec.email, spec.role, since).edit(slug))
+                    after[spec.email] = spec.role
+            shown = {"name": organization.name, "members": after}
+            return Plan(None, "bootstrap.organization", slug, None, shown, edits)
+
+        await self._changes.make(slug, BOOTSTRAP, decide)
+
+    async def _apply_license(self, org: str, spec: LicenseSpec) -> None:
+        machines = UNLIMITED if spec.machines is None else spec.machines
+        fields: Fields = {
+            "kind": spec.kind,
+            "seats": spec.seats,
+            "machines": AS_SEATS if machines == spec.seats else machines,
+            "ttl": spec.ttl_ms,
+            "expires": int(spec.expires.timestamp()) if spec.expires else 0,
+        }
+        if spec.name in await leases.license_names(self._store, org):
+            await self._licenses.change(BOOTSTRAP, org, spec.name, fields, force=True)
+        else:
+            await self._licenses.add(BOOTSTRAP, org, spec.name, fields)
+
+    async def _apply_key(self, org: str, spec: KeySpec) -> None:
+        known = next(
+            (one for one in await stored.api_keys(self._store, org) if one.name == spec.name), None
+        )
+        secret = spec.secret
+        if secret is None and spec.secret_file is not None:
+            if not spec.secret_file.exists():
+                write_private(spec.secret_file, api_keys.make_api_key() + "\n")
+            secret = spec.secret_file.read_text(encoding="ascii").strip()
+        if secret is not None:
+            key_id, plain = split_api_key(secret)
+            digest = api_keys.digest(plain)
+        elif known is not None:
+            # A revocation that names no secret: it needs a key to revoke.
+            key_id, digest = known.key_id, known.digest
+        else:
+            return
+        created = known.created_wall_seconds if known else self._wall_ms() // 1000
+        record = KeyRecord(
+            key_id=key_id,
+            org=org,
+            name=spec.name,
+            member=spec.member or "",
+            scopes=spec.scopes,
+            digest=digest,
+            expires_wall_seconds=int(spec.expires.timestamp()) if spec.expires else 0,
+            state=REVOKED if spec.revoked else "",
+            created_wall_seconds=created,
+        )
+        await self._write_key(org, record, known)
+
+    async def _write_key(self, org: str, record: KeyRecord, known: KeyRecord | None) -> None:
+        taken = await stored.find_key(self._store, record.key_id)
+        is_ours = taken is None or (taken.org, taken.name) == (org, record.name)
+        if not is_ours or not await stored.place_key(self._store, record.key_id, org):
+            raise Problem("conflict", f"the id of key {record.name!r} belongs to another key")
+        if not org:
+            await stored.put_operator_key(self._store, record)
+            return
+
+        async def decide() -> Plan[None]:
+            edits = [] if known == record else [record.edit()]
+            if known is not None and known.key_id != record.key_id:
+                edits.append(Edit(key_names.api_keys(org), known.key_id))
+            after = {"name": record.name, "scopes": sorted(record.scopes), "state": record.state}
+            return Plan(None, "bootstrap.key", record.key_id, None, after, edits)
+
+        await self._changes.make(org, BOOTSTRAP, decide)
+        if known is not None and known.key_id != record.key_id:
+            await stored.forget_key_places(self._store, [known.key_id])
+
+
+def _key_spec(name: str, scopes: frozenset[str], member: str | None, path: Path) -> KeySpec:
+    return KeySpec(name, scopes, member, None, path, None, revoked=False)

@@ -1,0 +1,204 @@
+"""Making changes: decided on what is stored now, made only if that is still so, and recorded.
+
+Every change of the directory goes through ``Changes.make``. The caller's ``decide`` reads what it
+needs and answers a ``Plan``; should anybody else change the organization meanwhile, it is asked
+again. So rules that span several things, such as "registered users ≤ seats", are plain code here
+and hold for any number of daemons and callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgpack
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.store import changes as scripts
+from lessor_daemon.store.errors import store_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from lessor_daemon.store.changes import Edit, EndOnline
+    from lessor_daemon.store.scripts import Context, Reading
+    from lessor_daemon.store.store import Store
+
+    from .callers import Actor
+
+Result = TypeVar("Result")
+Answer = TypeVar("Answer", bound="tuple[Reading, *tuple[Any, ...]]")
+
+MOST_ATTEMPTS = 100
+"""Other daemons may be quicker; of all that try at once, one succeeds each time."""
+
+
+class RunScript(Protocol):
+    """Calls a script with an organization's lease clock."""
+
+    async def __call__(
+        self, org: str, script: Callable[[Context], Awaitable[Answer]]
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A license's settings to write, as ``lua/quota.lua`` names them."""
+
+    license: str
+    fields: Mapping[str, str | int]
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Result]):
+    """What a change would do.
+
+    ``before`` and ``after`` are what the audit shows; no secret may be in them. Without edits,
+    quota or endings there is nothing to do, and nothing is recorded.
+    """
+
+    result: Result
+    action: str
+    target: str
+    before: object = None
+    after: object = None
+    edits: Sequence[Edit] = ()
+    unused: Sequence[str] = ()
+    endings: Sequence[EndOnline] = ()
+    quota: Quota | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is as wanted already."""
+        return not self.edits and not self.endings and self.quota is None
+
+
+@dataclass(slots=True)
+class _Line:
+    """Callers of this daemon change one organization one by one: fewer attempts are in vain."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+class Changes:
+    """Makes changes. Every method may raise ``Problem``."""
+
+    def __init__(self, store: Store, run: RunScript) -> None:
+        self._store = store
+        self._run = run
+        self._lines: dict[str, _Line] = {}
+
+    async def make(
+        self,
+        org: str,
+        actor: Actor,
+        decide: Callable[[], Awaitable[Plan[Result]]],
+        *,
+        dry_run: bool = False,
+    ) -> tuple[Result, int]:
+        """Make the change that ``decide`` wants, and say how many sessions it ends.
+
+        Raises what ``decide`` raises; ``quota_below_use``; ``conflict`` when a license that is to
+        be removed holds seats.
+        """
+        line = self._lines.setdefault(org, _Line())
+        line.waiting += 1
+        try:
+            async with line.lock:
+                return await self._make(org, actor, decide, dry_run=dry_run)
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                del self._lines[org]
+
+    async def _make(
+        self,
+        org: str,
+        actor: Actor,
+        decide: Callable[[], Awaitable[Plan[Result]]],
+        *,
+        dry_run: bool,
+    ) -> tuple[Result, int]:
+        for _ in range(MOST_ATTEMPTS):
+            with store_problems():
+                version = await scripts.version(self._store, org)
+                plan = await decide()
+            if dry_run or plan.is_empty:
+                return plan.result, len(plan.endings)
+            mark = scripts.ChangeMark(version, os.urandom(8), entry_of(actor, plan))
+            ending = await self._try(org, mark, plan)
+            if ending is not None:
+                return plan.result, ending
+        raise Problem("rate_limited", "too many change this organization at once", retry_after=1)
+
+    async def _try(self, org: str, mark: scripts.ChangeMark, plan: Plan[Result]) -> int | None:
+        """How many sessions it ends, or None when the plan is out of date."""
+        if plan.quota is not None:
+            quota = plan.quota
+            _, answer = await self._run(
+                org,
+                lambda context: scripts.quota(
+                    self._store,
+                    org,
+                    context,
+                    mark,
+                    license=quota.license,
+                    fields=quota.fields,
+                    force=quota.force,
+                ),
+            )
+            if answer.status == scripts.BELOW_USE:
+                raise _below_use(quota.license, answer)
+            return None if answer.status == scripts.MOVED else 0
+        _, changed = await self._run(
+            org,
+            lambda context: scripts.change(
+                self._store,
+                org,
+                context,
+                mark,
+                edits=plan.edits,
+                unused=plan.unused,
+                endings=plan.endings,
+            ),
+        )
+        if changed.status == scripts.IN_USE:
+            raise Problem(
+                "conflict",
+                f"{plan.target} still holds seats; end its sessions and wait for its offline "
+                "licenses first",
+            )
+        return None if changed.status == scripts.MOVED else changed.ending
+
+
+def entry_of(actor: Actor, plan: Plan[Any]) -> bytes:
+    """The entry of the audit."""
+    packed: bytes = msgpack.packb(
+        {
+            "actor": asdict(actor),
+            "action": plan.action,
+            "target": plan.target,
+            "before": plan.before,
+            "after": plan.after,
+        }
+    )
+    return packed
+
+
+def _below_use(license: str, answer: scripts.QuotaAnswer) -> Problem:
+    return Problem(
+        "quota_below_use",
+        f"license {license!r} has {answer.leases} leases, {answer.offline_seats} offline seats, "
+        f"{answer.registered_users} registered users and {answer.machines} registered machines; "
+        "end some, or force it: then the running finish and nothing new starts",
+        data={
+            "leases": answer.leases,
+            "machines": answer.machines,
+            "offline_seats": answer.offline_seats,
+            "registered_users": answer.registered_users,
+        },
+    )

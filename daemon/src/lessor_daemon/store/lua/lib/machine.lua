@@ -1,0 +1,79 @@
+-- Registered machines of a license: when a registration lapses, and when a machine was seen.
+--
+-- A machine's score is 'inf' (registered until somebody removes it), 0 (ephemeral: until its last
+-- lease) or, while it is idle on a license with a retention, the wall clock second when it lapses.
+-- `{org}:<license>:seen` holds a msgpack array per machine: first and last seen (wall clock seconds
+-- of the store), name. These decide nothing but the retention.
+
+local DROP_AT_ONCE = 100 -- per call, so that no call pays for a fleet that went home
+
+local function wall_seconds()
+  return tonumber(redis.call('TIME')[1])
+end
+
+-- Register the lease's machine: until its last lease ends, or for good. 'GT' keeps 'inf' over 0.
+local function register_machine(lease, until_last_lease)
+  redis.call('ZADD', machines_key(lease.license), 'GT', until_last_lease and 0 or 'inf', lease.machine)
+end
+
+-- The first item of a holder is its machine's name; the one thing in there that scripts read.
+local function name_of_machine(lease)
+  local held = cmsgpack.unpack(lease.holder)
+  return type(held) == 'table' and held[1] or ''
+end
+
+local function note_seen(lease)
+  local seen = redis.call('HGET', seen_key(lease.license), lease.machine)
+  local now = wall_seconds()
+  local first = seen and cmsgpack.unpack(seen)[1] or now
+  redis.call('HSET', seen_key(lease.license), lease.machine,
+    cmsgpack.pack({first, now, name_of_machine(lease)}))
+end
+
+local function forget_machine(license, machine)
+  redis.call('ZREM', machines_key(license), machine)
+  redis.call('HDEL', seen_key(license), machine)
+end
+
+local function machine_busy(lease)
+  if redis.call('HINCRBY', busy_key(lease.license), lease.machine, 1) == 1 then note_seen(lease) end
+end
+
+local function machine_less_busy(lease)
+  local license, machine = lease.license, lease.machine
+  if redis.call('HINCRBY', busy_key(license), machine, -1) > 0 then return end
+  redis.call('HDEL', busy_key(license), machine)
+  local score = redis.call('ZSCORE', machines_key(license), machine)
+  if not score then return end -- removed by an admin while it was busy
+  if score == '0' then return forget_machine(license, machine) end
+  note_seen(lease)
+  local retention = tonumber(redis.call('HGET', quota_key(license), 'retention') or -1)
+  if retention >= 0 then
+    redis.call('ZADD', machines_key(license), wall_seconds() + retention, machine)
+  end
+end
+
+-- Un-register machines that were idle for as long as the license retains them.
+local function drop_idle_machines(license)
+  local idle = redis.call('ZRANGEBYSCORE', machines_key(license), '(0',
+    string.format('%.0f', wall_seconds()), 'LIMIT', 0, DROP_AT_ONCE)
+  local dropped = 0
+  for _, machine in ipairs(idle) do
+    if redis.call('HEXISTS', busy_key(license), machine) == 0 then
+      forget_machine(license, machine)
+      dropped = dropped + 1
+    end
+  end
+  return dropped
+end
+
+-- A license's retention (seconds, -1: until removed) has changed: idle machines follow it.
+local function apply_retention(license, retention)
+  local machines = redis.call('ZRANGEBYSCORE', machines_key(license), '(0', '+inf')
+  for _, machine in ipairs(machines) do
+    if redis.call('HEXISTS', busy_key(license), machine) == 0 then
+      local lapses = retention >= 0 and wall_seconds() + retention or 'inf'
+      redis.call('ZADD', machines_key(license), lapses, machine)
+    end
+  end
+end

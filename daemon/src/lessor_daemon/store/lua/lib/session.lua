@@ -1,0 +1,14 @@
+-- Past sessions: one entry of the stream `{org}:events` for each lease that ended. The entry's id
+-- tells when, on the store's wall clock.
+--
+-- An entry's `session` is a msgpack array: lease id, license, machine, token, granted_at (wall
+-- clock ms), owner, reason, text, holder.
+
+local SESSIONS_KEPT = 100000 -- the bound on memory, some 400 bytes each; the daemon trims by age
+
+local function record_session(id, lease, reason, text)
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', SESSIONS_KEPT, '*', 'session', cmsgpack.pack({
+    id, lease.license, lease.machine, lease.token, lease.granted_at, lease.owner, reason, text,
+    lease.holder,
+  }))
+end
