@@ -196,11 +196,12 @@ class FakeServer:
     def _release(self, lease_id: bytes) -> tuple[int, Any]:
         self._note("release")
         with self._lock:
-            self.ended[lease_id] = "released"
+            was_ended = lease_id in self.ended
+            self.ended.setdefault(lease_id, "released")
             if lease_id in self.waiting:
                 self.waiting.remove(lease_id)
                 return 204, None
-            if self.leases.pop(lease_id, None) is None:
+            if self.leases.pop(lease_id, None) is None and not was_ended:
                 raise Problem("not_found", f"{format_lease_id(lease_id)} was never seen")
         return 204, None
 
