@@ -82,7 +82,11 @@ def test_a_store_url_can_be_read_from_a_file_because_it_may_hold_a_password(
         (["--workers", "2"], {}, "--workers"),
         ([], {"LESSOR_NEW_STORE": "maybe"}, "LESSOR_NEW_STORE"),
         (["--store", "mysql://x"], {}, "--store"),
-        (["--store", "redis+sentinel://a:1/b"], {}, "--store"),
+        (["--store", "redis+sentinel://a:1"], {}, "--store"),
+        (["--store", "redis+sentinel://a,b/service"], {}, "--store"),
+        (["--store", "redis+cluster://a:1,b/"], {}, "--store"),
+        (["--store", "redis+cluster://a:1/service"], {}, "--store"),
+        (["--store", "redis+cluster://a:1", "--store-durable"], {}, "--store-durable"),
         (["--store", "unix://"], {}, "--store"),
         (["--max-connections", "0"], {}, "--max-connections"),
         (["--log-format", "xml"], {}, "--log-format"),
@@ -91,6 +95,7 @@ def test_a_store_url_can_be_read_from_a_file_because_it_may_hold_a_password(
         (["--config", "/does/not/exist"], {}, "/does/not/exist"),
         ([], {"LESSOR_STORE_FILE": "/does/not/exist"}, "LESSOR_STORE_FILE"),
         ([], {"LESSOR_TEST_MARGIN": "0s"}, "LESSOR_TEST_MARGIN"),
+        ([], {"LESSOR_TEST_FAILOVER": "1s"}, "LESSOR_TEST_FAILOVER"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place(
@@ -127,6 +132,7 @@ def test_a_file_that_is_not_toml_is_told_where_it_breaks(tmp_path: Path) -> None
 def test_a_refused_store_url_is_never_quoted() -> None:
     assert "hunter2" not in refusal("--store", "mysql://:hunter2@x")
     assert "hunter2" not in refusal("--store", "redis://:hunter2@x:notaport")
+    assert "hunter2" not in refusal("--store", "redis+sentinel://:hunter2@x,y/service")
 
 
 def test_test_settings_need_the_word_that_this_is_a_test() -> None:

@@ -118,6 +118,7 @@ class Daemon:
         """Run everything that runs beside the calls until a signal, then drain."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                services.store.start(tasks)
                 services.leasing.start(tasks)
                 tasks.create_task(self._metrics.watch_loop(), name="loop lag")
                 tasks.create_task(self._serve_store(services, url), name="store")
@@ -143,7 +144,12 @@ class Daemon:
         if self._config.is_embedded:
             url = "unix://" + quote(str(embedded.socket_path))
         seconds = self._metrics.store_seconds
-        return Store.open(url, lambda script, took: seconds.labels(script).observe(took))
+        return Store.open(
+            url,
+            lambda script, took: seconds.labels(script).observe(took),
+            failover_ms=self._config.failover_ms,
+            boottime_ms=boottime_ms,
+        )
 
     def _wire(self, store: Store, secret: bytes, memory: ClockMemory) -> Services:
         config = self._config
@@ -158,18 +164,12 @@ class Daemon:
             started_wall_seconds=wall_ms() // 1000,
             max_ttl_ms=config.max_ttl_ms,
             margin_ms=config.margin_ms,
+            stale_master_ms=config.failover_ms,
         )
         leasing = Leasing(
             store, settings, self._metrics, memory, boottime_ms=boottime_ms, wall_ms=wall_ms
         )
-        directory = Directory(
-            store,
-            leasing.run,
-            self._metrics,
-            boottime_ms=boottime_ms,
-            wall_ms=wall_ms,
-            ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
-        )
+        directory = Directory(store, leasing.set_quota, boottime_ms=boottime_ms, wall_ms=wall_ms)
         return Services(self._serving, store, directory, leasing, self._metrics)
 
     async def _start_http(

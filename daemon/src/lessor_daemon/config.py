@@ -4,9 +4,10 @@ Every option ``--some-thing`` is also ``LESSOR_SOME_THING`` and ``some_thing`` i
 that ``--config`` names. A store URL may hold a password, so it can be read from a file as well:
 ``LESSOR_STORE_FILE``, or ``store_file`` in TOML. Errors name the setting and its place.
 
-Tests may go below the shortest ttl: with ``LESSOR_TEST=1``, ``LESSOR_TEST_MIN_TTL`` lowers it and
-``LESSOR_TEST_MARGIN`` sets the fixed part of the server's margin (both durations). Without
-``LESSOR_TEST=1`` they are refused: a short margin breaks the promise on a real network.
+Tests may go below the shortest ttl: with ``LESSOR_TEST=1``, ``LESSOR_TEST_MIN_TTL`` lowers it,
+``LESSOR_TEST_MARGIN`` sets the fixed part of the server's margin and ``LESSOR_TEST_FAILOVER`` how
+long a stale master may answer (durations). Without ``LESSOR_TEST=1`` they are refused: a short
+margin breaks the promise on a real network.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 from lessor_protocol import timing
 from lessor_protocol.duration import format_duration
 
-from . import settings
+from . import settings, store_url
 from .errors import ConfigurationError
+from .store_url import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .settings import Address
-
-EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Config:
     """Where each setting stands, for errors that show only when it is used."""
     min_ttl_ms: int = timing.MIN_TTL_MS
     margin_ms: int = timing.MARGIN_MS
+    failover_ms: int = timing.FAILOVER_MS
 
     @property
     def is_embedded(self) -> bool:
@@ -93,7 +94,7 @@ LISTEN = Option(
 OPS_LISTEN = Option(
     "ops_listen", settings.address, None, "HOST:PORT", "serve /metrics and the like only here"
 )
-STORE = Option("store", settings.store_url, EMBEDDED, "URL", "a Redis URL", is_secret=True)
+STORE = Option("store", store_url.read, EMBEDDED, "URL", "a Redis URL", is_secret=True)
 STORE_DURABLE = Option(
     "store_durable", settings.flag, False, None, "the store is one server with appendfsync always"
 )
@@ -158,11 +159,16 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         why = f"must be at least {format_duration(min_ttl_ms)}"
         raise ConfigurationError(sources.place(MAX_TTL), why)
     sources.value(WORKERS)
+    store = sources.value(STORE)
+    store_durable = sources.value(STORE_DURABLE)
+    if store_durable and store != EMBEDDED and store_url.parse(store).kind != store_url.SINGLE:
+        why = "is not true of a store with replicas: one that takes over lacks the last writes"
+        raise ConfigurationError(sources.place(STORE_DURABLE), why)
     return Config(
         listen=sources.value(LISTEN),
         ops_listen=sources.optional(OPS_LISTEN),
-        store=sources.value(STORE),
-        store_durable=sources.value(STORE_DURABLE),
+        store=store,
+        store_durable=store_durable,
         data_dir=data_dir,
         bootstrap=sources.optional(BOOTSTRAP),
         secret_file=sources.optional(SECRET_FILE) or data_dir / "secret",
@@ -315,6 +321,7 @@ def _test_settings(environ: Mapping[str, str]) -> dict[str, int]:
     for variable, name in (
         ("LESSOR_TEST_MIN_TTL", "min_ttl_ms"),
         ("LESSOR_TEST_MARGIN", "margin_ms"),
+        ("LESSOR_TEST_FAILOVER", "failover_ms"),
     ):
         raw = environ.get(variable)
         if not raw:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from lessor_protocol import timing
 from lessor_protocol.duration import format_duration, parse_duration_ms
@@ -16,8 +15,6 @@ from lessor_protocol.duration import format_duration, parse_duration_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STORE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-SCHEMES_TO_COME = ("redis+sentinel", "redis+cluster")
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning")
 LONGEST_DURATION_MS = 3_600_000
@@ -44,30 +41,6 @@ def address(raw: object) -> Address:
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f"{str(raw)!r} is not HOST:PORT such as 127.0.0.1:7420 or [::1]:7420")
     return Address(host, int(port))
-
-
-def store_url(raw: object) -> str:
-    """``embedded`` or a URL. The text of an error never quotes it: it may hold a password."""
-    text = str(raw)
-    if text == "embedded":
-        return text
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL that can be read") from None
-    if parts.scheme not in STORE_SCHEMES:
-        wanted = ", ".join(f"{scheme}://" for scheme in STORE_SCHEMES)
-        raise ValueError(f"must be 'embedded' or start with one of {wanted}")
-    if parts.scheme in SCHEMES_TO_COME:
-        raise ValueError(
-            f"{parts.scheme}:// is not supported yet; use redis://, rediss:// or unix://"
-        )
-    if parts.scheme == "unix" and not parts.path:
-        raise ValueError("names no socket; write unix:///path/to/redis.sock")
-    if parts.scheme != "unix" and not parts.hostname:
-        raise ValueError(f"names no host; write {parts.scheme}://host:6379")
-    return text
 
 
 def flag(raw: object) -> bool:

@@ -16,6 +16,8 @@ LONGEST_MAX_TTL_MS = 600_000
 
 MARGIN_MS = 3_000
 """Fixed part of the server's margin: the lease clock may run 2 s ahead, and 1 s for the kill."""
+FAILOVER_MS = 10_000
+"""``X``: how long a stale master behind a store's address may still answer, where one may be."""
 CLOCK_CLAIM_CAP_MS = 2_000
 """A daemon claims at most this much progress of the lease clock since a reply."""
 

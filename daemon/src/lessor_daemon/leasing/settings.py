@@ -9,9 +9,6 @@ from lessor_protocol import timing
 EPOCH_BEGIN_WALL_SECONDS = 1_577_836_800
 """2020-01-01: epochs count from here, so that their 30 bits last until 2054."""
 
-FAILOVER_MS = 10_000
-"""``X``: how long a stale master behind a store's address may still answer."""
-
 DURABLE = "durable"
 NEW = "new"
 UNTRUSTED = "none"
@@ -30,11 +27,12 @@ class LeasingSettings:
     started_wall_seconds: int
     max_ttl_ms: int = timing.MAX_TTL_MS
     margin_ms: int = timing.MARGIN_MS
+    stale_master_ms: int = timing.FAILOVER_MS
 
     @property
     def failover_ms(self) -> int:
         """``X``; 0 for one durable server, which has no stale master."""
-        return 0 if self.trust == DURABLE else FAILOVER_MS
+        return 0 if self.trust == DURABLE else self.stale_master_ms
 
     @property
     def fixed_margin_ms(self) -> int:

@@ -4,92 +4,100 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
+from lessor_protocol import timing
 from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
+    AskError,
+    ClusterDownError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
 )
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from lessor_daemon import __version__
-from lessor_daemon.errors import ConfigurationError
+from lessor_daemon import times
 
 from . import keys
 from .errors import NewerStore, StoreUnavailable
+from .topology.topology import open_topology
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
+    from redis.asyncio import Redis
+
     from .lua import Script
+    from .topology.topology import Topology
 
 SCHEMA = 1
-SCHEMES = ("redis", "rediss", "unix")
-MAX_CONNECTIONS = 64
-CONNECT_SECONDS = 2.0
-ANSWER_SECONDS = 5.0
-"""Longer than any script may take; a store that needs more is as good as away."""
 DISK_MS = 3_000
 """How long a change of administration may take to reach the server's disk."""
 
-PASSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "BUSY", "MASTERDOWN", "NOAUTH")
+PASSING = ("OOM", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "NOAUTH")
+ELSEWHERE = "non local key"
+"""The slot that a script works on is just being moved to another node."""
+PASSING_KINDS = (ReadOnlyError, OutOfMemoryError, ClusterDownError, AskError, TryAgainError)
 """Error replies that say nothing about the call: the server cannot serve it now."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Store:
-    """A pool of connections to one server.
+    """The servers that hold the data, wherever they are.
 
     ``observe(script, seconds)`` is called after each script call. Every method may raise
     ``StoreUnavailable``.
     """
 
-    def __init__(self, redis: Redis, observe: Callable[[str, float], None]) -> None:
-        self.redis = redis
+    def __init__(
+        self,
+        topology: Topology,
+        observe: Callable[[str, float], None],
+        boottime_ms: Callable[[], int],
+    ) -> None:
+        self.topology = topology
         self._observe = observe
+        self._boottime_ms = boottime_ms
         self._tells_of_disk = True
 
     @classmethod
-    def open(cls, url: str, observe: Callable[[str, float], None] = lambda *_: None) -> Self:
-        """Prepare connections to ``redis://``, ``rediss://`` or ``unix://``; none is made yet.
+    def open(
+        cls,
+        url: str,
+        observe: Callable[[str, float], None] = lambda *_: None,
+        *,
+        failover_ms: int = timing.FAILOVER_MS,
+        boottime_ms: Callable[[], int] = times.boottime_ms,
+    ) -> Self:
+        """Prepare connections to a store, see ``lessor_daemon.store_url``; none is made yet.
 
-        Raises ``ConfigurationError`` when the URL cannot be meant.
+        ``failover_ms`` bounds how long a stale master is believed (``X``). Raises
+        ``ConfigurationError`` when the URL cannot be meant.
         """
-        if urlsplit(url).scheme not in SCHEMES:
-            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-            raise ConfigurationError("--store", f"must be embedded or begin with {known}")
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=ANSWER_SECONDS,
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-                # Named here once: by default each new connection reads the package's metadata
-                # from disk, which blocks the event loop.
-                driver_info=DriverInfo(name="lessor", lib_version=__version__),
-            )
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError("--store", str(error)) from None
-        return cls(Redis(connection_pool=pool), observe)
+        return cls(open_topology(url, failover_ms, boottime_ms), observe, boottime_ms)
+
+    @property
+    def redis(self) -> Redis:
+        """For commands inside ``attempt``."""
+        return self.topology.redis
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Keep up with who is the master, in tasks of ``group``. Not needed for a single server."""
+        self.topology.start(group)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.redis.aclose()
-        await self.redis.connection_pool.disconnect()
+        await self.topology.close()
 
     async def ping(self) -> bool:
         """Whether the store that answers had been used by Lessor before; if not, it is marked.
@@ -165,19 +173,37 @@ class Store:
         """
         try:
             try:
-                return await call()
+                return await self._in_time(call)
             except RedisTimeoutError:
                 raise
             except RedisConnectionError:
-                return await call()
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise StoreUnavailable(str(error) or type(error).__name__) from error
-        except ResponseError as error:
+                return await self._in_time(call)
+        except (RedisError, OSError) as error:
             text = str(error)
             if text.startswith("NEWERSCHEMA"):
                 raise NewerStore(text) from None
-            if text.startswith(PASSING) or any(f"{word} " in text for word in PASSING[:3]):
-                raise StoreUnavailable(text) from error
-            raise
-        except RedisError as error:
-            raise StoreUnavailable(str(error) or type(error).__name__) from error
+            if isinstance(error, ResponseError) and not _is_passing(error):
+                raise
+            self.topology.doubt()
+            raise StoreUnavailable(text or type(error).__name__) from error
+
+    async def _in_time(self, call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401  # likewise
+        """Await ``call()`` and refuse what comes so late that a stale master may have said it."""
+        sent_ms = self._boottime_ms()
+        answer = await call()
+        most_ms = self.topology.answer_ms
+        took_ms = self._boottime_ms() - sent_ms
+        if most_ms is not None and took_ms > most_ms:
+            self.topology.doubt()
+            raise StoreUnavailable(f"the store took {took_ms} ms, too long to be believed")
+        return answer
+
+
+def _is_passing(error: ResponseError) -> bool:
+    text = str(error)
+    return (
+        isinstance(error, PASSING_KINDS)
+        or text.startswith(PASSING)
+        or any(f"{word} " in text for word in PASSING[:3])
+        or ELSEWHERE in text
+    )

@@ -1,0 +1,75 @@
+"""Connections to servers, a pool for each address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
+
+from lessor_daemon import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from lessor_daemon.settings import Address
+
+CONNECT_SECONDS = 2.0
+
+
+def make_client(url: str, *, connections: int, answer_seconds: float) -> Redis:
+    """A client of one server; no connection is made yet. Raises ``ValueError`` or ``TypeError``."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=answer_seconds,
+        socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
+        socket_timeout=answer_seconds,
+        retry=Retry(NoBackoff(), 0),
+        # Named here once: by default each new connection reads the package's metadata
+        # from disk, which blocks the event loop.
+        driver_info=DriverInfo(name="lessor", lib_version=__version__),
+    )
+    return Redis(connection_pool=pool)
+
+
+async def close_client(client: Redis) -> None:
+    """Close all its connections."""
+    await client.aclose()
+    await client.connection_pool.disconnect()
+
+
+class Clients:
+    """Clients by address, made when they are first needed."""
+
+    def __init__(
+        self, url_of: Callable[[Address], str], *, connections: int, answer_seconds: float
+    ) -> None:
+        self._url_of = url_of
+        self._connections = connections
+        self._answer_seconds = answer_seconds
+        self._clients: dict[Address, Redis] = {}
+
+    def of(self, address: Address) -> Redis:
+        """The client of this server. Raises ``ValueError`` or ``TypeError`` for a wrong URL."""
+        client = self._clients.get(address)
+        if client is None:
+            client = self._clients[address] = make_client(
+                self._url_of(address),
+                connections=self._connections,
+                answer_seconds=self._answer_seconds,
+            )
+        return client
+
+    async def keep(self, addresses: Iterable[Address]) -> None:
+        """Close what leads elsewhere: in a container platform addresses change for ever."""
+        gone = self._clients.keys() - set(addresses)
+        clients = [self._clients.pop(address) for address in gone]
+        await asyncio.gather(*(close_client(client) for client in clients))
+
+    async def close(self) -> None:
+        """Close all."""
+        await self.keep(())

@@ -1,0 +1,164 @@
+"""A master and its replicas, watched by Sentinel.
+
+All sentinels are asked; the master is the one that a majority of them names. Sentinel fails over
+with the votes of a majority, the new master's name spreads from sentinel to sentinel, and none goes
+back to an older one. The majority is of all sentinels that any of them knows, so a daemon that is
+told of too few of them says so and serves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from lessor_daemon.settings import Address
+
+from .clients import Clients
+from .confirmation import LOOKS, WatchedTopology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from redis.asyncio import Redis
+
+    from lessor_daemon.store_url import StoreUrl
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelAnswer:
+    """The master that one sentinel names, and how many sentinels it knows, itself included."""
+
+    sentinel_id: str
+    master: Address
+    sentinels: int
+
+
+class SentinelView:
+    """The answers of one round; ``listed`` sentinels were asked for ``service``."""
+
+    def __init__(self, service: str, listed: int, answers: list[SentinelAnswer]) -> None:
+        # One sentinel may have been asked under two names, and has one voice.
+        voices = {answer.sentinel_id: answer for answer in answers}
+        self._service = service
+        self._listed = listed
+        self._answers = len(voices)
+        self._all = max([listed, *(answer.sentinels for answer in answers)])
+        self.master: Address | None = None
+        votes = Counter(answer.master for answer in voices.values())
+        for master, count in votes.most_common(1):
+            if count >= self._needed:
+                self.master = master
+
+    @property
+    def _needed(self) -> int:
+        return self._all // 2 + 1
+
+    def owner(self, key: bytes) -> Address | None:  # noqa: ARG002  # one master holds all keys
+        """The master."""
+        return self.master
+
+    def why_none(self, key: bytes) -> str:  # noqa: ARG002  # likewise
+        """In words."""
+        if self._listed < self._needed:
+            return (
+                f"{self._all} sentinels watch {self._service!r} and only {self._listed} of them "
+                "are named in the store's URL"
+            )
+        return (
+            f"no majority of the sentinels names a master for {self._service!r}: "
+            f"{self._answers} of {self._all} answered, {self._needed} must agree"
+        )
+
+
+class SentinelTopology(WatchedTopology):
+    """Routes everything to the master that a majority of the sentinels names."""
+
+    def __init__(
+        self, url: StoreUrl, servers: Clients, failover_ms: int, boottime_ms: Callable[[], int]
+    ) -> None:
+        super().__init__(servers, failover_ms, boottime_ms)
+        self._service = url.service
+        self._nodes = url.nodes
+        self._sentinels = Clients(
+            url.of_sentinel, connections=2, answer_seconds=failover_ms / 1000 / LOOKS
+        )
+        self._view = SentinelView(url.service, len(url.nodes), [])
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await super().close()
+        await self._sentinels.close()
+
+    async def servers(self) -> dict[str, Redis]:
+        """The master and the replicas that its sentinels know."""
+        found = {self._view.master} if self._view.master else set()
+        for node in self._nodes:
+            try:
+                (replicas,) = await self._call(node, self._about("REPLICAS"))
+            except (RedisError, OSError):
+                continue
+            found |= {_address(_fields(one)) for one in replicas}
+            break
+        return {str(address): self._servers.of(address) for address in sorted(found, key=str)}
+
+    async def down_after_ms(self) -> int | None:
+        """The longest ``down-after-milliseconds`` that a sentinel has; None if none answers."""
+        found = []
+        for node in self._nodes:
+            try:
+                (master,) = await self._call(node, self._about("MASTER"))
+                found.append(int(_fields(master)["down-after-milliseconds"]))
+            except (RedisError, OSError):
+                continue
+        return max(found, default=None)
+
+    async def _ask(self) -> SentinelView:
+        answers = await asyncio.gather(*(self._ask_one(node) for node in self._nodes))
+        view = SentinelView(self._service, len(self._nodes), [one for one in answers if one])
+        if view.master is not None:
+            if view.master != self._view.master:
+                _log.info("store_master", service=self._service, master=str(view.master))
+                await self._servers.keep({view.master})
+            self._view = view
+        return view
+
+    async def _ask_one(self, node: Address) -> SentinelAnswer | None:
+        try:
+            sentinel_id, named, master = await self._call(
+                node, ("MYID",), self._about("GET-MASTER-ADDR-BY-NAME"), self._about("MASTER")
+            )
+        except (RedisError, OSError) as error:
+            _log.debug("sentinel_silent", sentinel=str(node), error=str(error))
+            return None
+        if not named:
+            return None
+        host, port = named
+        sentinels = int(_fields(master)["num-other-sentinels"]) + 1
+        return SentinelAnswer(sentinel_id.decode(), Address(host.decode(), int(port)), sentinels)
+
+    def _about(self, question: str) -> tuple[str, str]:
+        return question, self._service
+
+    async def _call(self, node: Address, *questions: tuple[str, ...]) -> list[Any]:
+        pipeline = self._sentinels.of(node).pipeline(transaction=False)
+        for words in questions:
+            # "SENTINEL" apart from the next word, so that the reply comes as it was sent.
+            pipeline.execute_command("SENTINEL", *words)
+        answers: list[Any] = await pipeline.execute()
+        return answers
+
+
+def _fields(reply: list[bytes]) -> Mapping[str, str]:
+    words = [word.decode() for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _address(fields: Mapping[str, str]) -> Address:
+    return Address(fields["ip"], int(fields["port"]))

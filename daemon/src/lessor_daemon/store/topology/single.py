@@ -1,0 +1,34 @@
+"""One server at one address. What stands behind the address is the operator's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .clients import close_client
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from redis.asyncio import Redis
+
+
+class SingleServer:
+    """A store of one server."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.answer_ms: int | None = None
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Nothing to watch."""
+
+    def doubt(self) -> None:
+        """There is nobody else to ask."""
+
+    async def servers(self) -> dict[str, Redis]:
+        """The one."""
+        return {"": self.redis}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await close_client(self.redis)
