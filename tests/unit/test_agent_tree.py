@@ -1,0 +1,101 @@
+"""Reading process trees and control groups from what the kernel shows."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lessor.agent.cgroup import Cgroup, locate
+from lessor.agent.tree import Entry, below, describe, parse_stat, read_entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REST_OF_STAT = b" ".join(str(n).encode() for n in range(5, 24))
+
+
+def entry(pid: int, parent: int, *, state: str = "S") -> Entry:
+    return Entry(pid=pid, name=f"p{pid}", state=state, parent=parent, group=pid, started="1")
+
+
+def test_a_stat_line_is_read() -> None:
+    found = parse_stat(b"812 (pytest) S 811 800 " + REST_OF_STAT)
+    assert found is not None
+    assert (found.pid, found.name, found.state) == (812, "pytest", "S")
+    assert (found.parent, found.group) == (811, 800)
+
+
+def test_a_name_may_look_like_the_rest_of_the_line() -> None:
+    found = parse_stat(b"812 (a) R 1 1 (b) S 811 800 " + REST_OF_STAT)
+    assert found is not None
+    assert found.name == "a) R 1 1 (b"
+    assert found.parent == 811
+
+
+@given(st.binary(max_size=100))
+def test_what_is_no_stat_line_is_no_process(data: bytes) -> None:
+    if b"(" not in data:
+        assert parse_stat(data) is None
+
+
+def test_this_process_has_an_entry() -> None:
+    found = read_entry(os.getpid())
+    assert found is not None
+    assert found.parent == os.getppid()
+    assert found.group == os.getpgrp()
+
+
+def test_all_descendants_are_found_and_nobody_else() -> None:
+    processes = [entry(5, 3), entry(3, 2), entry(2, 1), entry(4, 1), entry(6, 5), entry(1, 0)]
+    assert [one.pid for one in below(2, processes)] == [3, 5, 6]
+
+
+def test_zombies_are_not_alive_but_their_children_count() -> None:
+    processes = [entry(3, 2, state="Z"), entry(4, 3)]
+    assert [one.pid for one in below(2, processes)] == [4]
+
+
+def test_a_circle_in_a_torn_listing_ends() -> None:
+    assert [one.pid for one in below(2, [entry(3, 2), entry(2, 3)])] == [3, 2]
+
+
+def test_many_are_named_briefly() -> None:
+    assert describe([entry(1, 0)]) == "p1 (pid 1)"
+    assert describe([entry(n, 0) for n in range(10)]).endswith("p7 (pid 7) and 2 more")
+
+
+MOUNTS = (
+    b"30 23 0:26 / /proc rw - proc proc rw\n"
+    b"38 31 0:31 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
+)
+
+
+def test_the_own_group_is_found_below_the_mount() -> None:
+    assert locate(b"9:name=systemd:/x\n0::/\n", MOUNTS) == "/sys/fs/cgroup/unified/"
+    assert locate(b"0::/user/1\n", MOUNTS) == "/sys/fs/cgroup/unified/user/1"
+
+
+def test_a_mount_of_a_part_shows_that_part() -> None:
+    mounts = b"38 31 0:31 /docker/7 /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+    assert locate(b"0::/docker/7/a\n", mounts) == "/sys/fs/cgroup/a"
+    assert locate(b"0::/docker/77\n", mounts) is None
+
+
+def test_no_group_is_found_where_there_is_none_to_use() -> None:
+    assert locate(b"9:name=systemd:/\n", MOUNTS) is None
+    assert locate(b"0::/../outside\n", MOUNTS) is None
+    assert locate(b"0::/a\n", b"30 23 0:26 / /proc rw - proc proc rw\n") is None
+    assert locate(b"0::/a\n", b"nonsense\n\n - cgroup2\n") is None
+
+
+def test_a_directory_that_is_no_control_group_is_quietly_not_used(tmp_path: Path) -> None:
+    cgroup = Cgroup(str(tmp_path / "lessor-1"))
+    cgroup.make()
+    cgroup.enter()
+    assert cgroup.path is None
+    assert not cgroup.kill()
+    cgroup.leave()
+    cgroup.remove()
+    assert not list(tmp_path.iterdir())
