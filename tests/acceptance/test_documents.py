@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 from lessor import exits
+from lessor.agent.options import parse
+from lessor.errors import UsageError
 from lessor_daemon.bootstrap import read_bootstrap
-from lessor_daemon.config import OPTIONS
+from lessor_daemon.config import OPTIONS, load
+from lessor_daemon.errors import ConfigurationError
 from lessor_daemon.metrics import Metrics
 from lessor_protocol import timing
 from lessor_protocol.errors import HTTP_STATUS
@@ -55,8 +59,13 @@ def help_of(command: str) -> str:
 
 
 @cache
+def texts() -> list[str]:
+    return [path.read_text() for path in SOURCES]
+
+
+@cache
 def source() -> str:
-    return "\n".join(path.read_text() for path in SOURCES)
+    return "\n".join(texts())
 
 
 def exposed_metrics() -> set[str]:
@@ -124,23 +133,40 @@ def test_every_name_in_code_font_is_in_the_source(path: Path) -> None:
 
 
 def test_every_error_code_that_operations_names_is_one() -> None:
-    shaped = {"store_unavailable", "unsupported_version", "seats_exhausted", "recovering"}
-    assert shaped <= set(code_words(OPERATIONS)) & set(HTTP_STATUS)
+    codes = {
+        "store_unavailable",
+        "unsupported_version",
+        "seats_exhausted",
+        "recovering",
+        "draining",
+    }
+    assert codes <= set(code_words(OPERATIONS))
+    assert codes <= set(HTTP_STATUS)
 
 
 def test_every_file_and_function_of_the_architecture_is_there() -> None:
-    roots = [ROOT, ROOT / "client/src/lessor", ROOT / "daemon/src/lessor_daemon"]
+    homes = ("", "client/src/lessor", "daemon/src/lessor_daemon")
     for word in code_words(ROOT / "docs" / "architecture.md"):
-        if re.fullmatch(r"[\w/]+\.(py|lua|toml)", word):
-            found = [
-                path for root in roots for path in root.rglob(word) if ".venv" not in path.parts
-            ]
-            assert found, word
-        elif re.fullmatch(r"(?:[A-Z]\w+\.)?_?[a-z]\w+(?:_\w+)*|[A-Z]\w+\.\w+", word) and (
-            "_" in word or "." in word
-        ):
-            name = word.rpartition(".")[2]
-            assert re.search(rf"(?:def|function) {name}\b|\b{name}\b", source()), word
+        if re.fullmatch(r"[\w/]+\.(?:py|lua|toml)", word):
+            files = [path for path in SOURCES if path.match(word)]
+            assert files or any((ROOT / home / word).is_file() for home in homes), word
+        elif method := re.fullmatch(r"([A-Z]\w+)\.(\w+)", word):
+            # The class, and in the same file the method.
+            pattern = rf"class {method[1]}\b"
+            homes_of_class = [text for text in texts() if re.search(pattern, text)]
+            assert any(f"def {method[2]}(" in text for text in homes_of_class), word
+        elif re.fullmatch(r"[a-z_]+", word) and "_" in word and word not in PACKAGES:
+            assert re.search(rf"(?:def|function) {word}\b", source()), word
+
+
+def test_every_dependency_has_its_reason() -> None:
+    reasons = (ROOT / "docs" / "adr" / "0001-dependencies.md").read_text().lower()
+    for folder in ("", "protocol", "client", "daemon"):
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())
+        wanted = project["build-system"]["requires"] + project["project"]["dependencies"]
+        wanted += project.get("dependency-groups", {}).get("dev", [])
+        for name in (re.split(r"[\[ =<>;@]", one)[0].lower() for one in wanted):
+            assert name.startswith("lessor") or re.search(rf"\b{name}\b", reasons), name
 
 
 def test_the_line_that_counts_is_quoted_as_it_stands() -> None:
@@ -182,6 +208,21 @@ def test_the_bootstrap_file_of_the_operations_can_be_read(tmp_path: Path) -> Non
     file.write_text(block.text)
     found = read_bootstrap(file, min_ttl_ms=timing.MIN_TTL_MS, max_ttl_ms=timing.MAX_TTL_MS)
     assert found.organizations[0].licenses[0].seats == 5
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--store=redis+sentinel://h:26379/s", "--store=redis+cluster://h:6379", "--workers=2"],
+)
+def test_what_is_said_not_to_be_there_yet_is_refused_by_the_server(option: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load([option], {})
+
+
+@pytest.mark.parametrize("option", ["--seats=2", "--offline=seat.lic"])
+def test_what_is_said_not_to_be_there_yet_is_refused_by_the_client(option: str) -> None:
+    with pytest.raises(UsageError):
+        parse([option, "--", "true"])
 
 
 def test_the_recovery_time_of_the_documents_is_what_the_arithmetic_gives() -> None:
