@@ -169,7 +169,14 @@ class Daemon:
         leasing = Leasing(
             store, settings, self._metrics, memory, boottime_ms=boottime_ms, wall_ms=wall_ms
         )
-        directory = Directory(store, leasing.set_quota, boottime_ms=boottime_ms, wall_ms=wall_ms)
+        directory = Directory(
+            store,
+            leasing.run,
+            self._metrics,
+            boottime_ms=boottime_ms,
+            wall_ms=wall_ms,
+            ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
+        )
         return Services(self._serving, store, directory, leasing, self._metrics)
 
     async def _start_http(
