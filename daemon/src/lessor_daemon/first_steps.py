@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 def show(url: str, key_files: Sequence[Path]) -> None:
@@ -23,6 +24,14 @@ def show(url: str, key_files: Sequence[Path]) -> None:
             "",
             f"  export LESSOR_URL={url}",
             f"  export LESSOR_API_KEY_FILE={shlex.quote(str(owner.absolute()))}",
-            "  lessor run -- sleep 5",
+            f"  {_command()} run -- sleep 5",
         ]
     sys.stderr.write("\n".join([*lines, "", ""]))
+
+
+def _command() -> str:
+    """What to type for ``lessor``: as this daemon was called, where PATH does not have it."""
+    called = Path(sys.argv[0])
+    if shutil.which("lessor") or called.name != "lessor":
+        return "lessor"
+    return shlex.quote(str(called))
