@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from lessor_daemon import first_steps
+
+if TYPE_CHECKING:
+    import pytest
 
 KEYS = [Path("/data/operator.key"), Path("/data/owner.key")]
 
