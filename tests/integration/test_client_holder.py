@@ -71,7 +71,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    server = FakeServer(seats=1, ttl_ms=1_200)
+    server = FakeServer(seats=1, ttl_ms=2_000)
     with ExitStack() as stack:
         stack.callback(server.close)
         shell = Shell(server, tmp_path)
@@ -260,7 +260,6 @@ def test_asked_to_kill_a_process_that_ignores_sigterm_is_dead_by_the_deadline(
     with subprocess.Popen(stubborn, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        shell.server.ttl_ms = 2_000
         shell.acquire("--while-pid", str(process.pid), "--on-lost", "kill")
         wait_until(lambda: shell.server.count("renew") >= 1, what="a renewal")
         shell.server.mode = "cut"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """One seat of a ttl of one second, known to this process by its environment."""
-    fake = FakeServer(seats=1, ttl_ms=1_000)
+    """One seat of a ttl of two seconds, known to this process by its environment."""
+    fake = FakeServer(seats=1, ttl_ms=2_000)
     monkeypatch.setenv("LESSOR_URL", fake.url)
     monkeypatch.setenv("LESSOR_API_KEY", KEY)
     monkeypatch.delenv("LESSOR_LICENSE", raising=False)
@@ -42,8 +42,8 @@ def test_a_seat_is_held_inside_the_block_and_given_back_after_it(server: FakeSer
         assert not lease.lost.is_set()
         lease.check()
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        assert now < lease.deadline <= now + 1
-        assert 0 < lease.remaining <= 1
+        assert now < lease.deadline <= now + 2
+        assert 0 < lease.remaining <= 2
     assert not server.leases
     assert lease.remaining == 0
 
@@ -51,7 +51,7 @@ def test_a_seat_is_held_inside_the_block_and_given_back_after_it(server: FakeSer
 def test_a_lease_is_renewed_for_as_long_as_it_is_needed(server: FakeServer) -> None:
     with lessor.acquire("kre") as lease:
         first = lease.deadline
-        wait_until(lambda: server.count("renew") >= 6, what="six renewals")
+        wait_until(lambda: server.count("renew") >= 5, what="five renewals")
         assert lease.deadline > first + 0.5
         assert not lease.lost.is_set()
 
@@ -75,10 +75,10 @@ def test_a_lease_without_a_server_is_lost_by_its_deadline(server: FakeServer) ->
 
 
 def test_an_outage_of_half_a_ttl_goes_unnoticed(server: FakeServer) -> None:
-    server.ttl_ms = 2_000
+    server.ttl_ms = 4_000
     with lessor.acquire("kre") as lease:
         server.mode = "silent"
-        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 1
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2
         wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) >= until, what="the outage")
         server.mode = "well"
         seen = server.count("renew")

@@ -138,6 +138,7 @@ def test_a_refusal_is_a_problem_with_its_code(media_type: str) -> None:
         (response(502, None, "text/html", raw=b"Bad Gateway"), "answered 502, but not as a Lessor"),
         (response(401, {"error": "login"}, codec.JSON), "answered 401, but not as a Lessor"),
         (response(302, None, "text/html", raw=b""), "redirects (302)"),
+        (response(507, {"code": "of_a_newer_server"}), "answered 507 (of_a_newer_server)"),
         (response(200, None, codec.MSGPACK, raw=b"\xc1"), "sent nonsense: not a msgpack message"),
         (response(200, None, codec.JSON, raw=b"{"), "sent nonsense: not a JSON message"),
         (response(200, [1, 2]), "cannot be understood: the answer must be an object"),

@@ -7,7 +7,7 @@ when the server refused, ``NoAnswer`` when no answer came that could be understo
 from __future__ import annotations
 
 from lessor_protocol import PROTOCOL_VERSION, codec
-from lessor_protocol.errors import Problem
+from lessor_protocol.errors import HTTP_STATUS, Problem
 from lessor_protocol.fields import Reader
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
@@ -15,6 +15,7 @@ from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
 from . import __version__
 from .clock import now_ms
 from .errors import NoAnswer
+from .text import clean
 from .transport import Link, poll_wait, refused_by_proxy
 
 TYPE_CHECKING = False
@@ -147,6 +148,9 @@ def _read_answer(link: Link, response: Response) -> tuple[int, object]:
     if 200 <= status < 300 and media_type is not None:
         return status, value
     if status >= 400 and isinstance(value, dict) and isinstance(value.get("code"), str):
+        if status >= 500 and value["code"] not in HTTP_STATUS:
+            # Trouble of a newer server's that we have no word for must not end a healthy lease.
+            raise NoAnswer(f"{link.name} answered {status} ({clean(value['code'])})")
         raise Problem.from_wire(value, status)
     raise NoAnswer(_explain_stranger(link, response))
 
