@@ -89,6 +89,18 @@ def test_the_container_gets_longer_to_stop_than_the_drain_takes(compose: Mapping
     assert int(grace.removesuffix("s")) * 1000 > drain_ms
 
 
+def connected(path: Path) -> socket.socket | None:
+    """A connection to the server at ``path``, None while it does not listen yet."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
 def test_the_redis_of_compose_keeps_every_write(compose: Mapping, tmp_path: Path) -> None:
     binary = shutil.which("redis-server")
     if binary is None:
@@ -102,10 +114,9 @@ def test_the_redis_of_compose_keeps_every_write(compose: Mapping, tmp_path: Path
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(path.exists, 20, "redis to listen")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(str(path))
+        connection = wait_until(lambda: connected(path), 20, "redis to answer")
+        assert connection is not None
+        with connection:
             for name, value in (
                 ("appendonly", "yes"),
                 ("appendfsync", "always"),
