@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -235,3 +236,34 @@ def test_a_command_that_forks_on_while_it_is_killed_does_not_escape(
     assert run.wait() == 0
     assert run.dead_after() > 0
     assert not server.leases
+
+
+def test_a_frozen_leash_does_not_protect_a_command_that_is_to_stop(
+    start: Start, server: FakeServer
+) -> None:
+    server.ttl_ms = 20_000
+    run = start("-l", "kre", "-k", "500ms", "--", "sh", "-c", STUBBORN)
+    os.kill(run.leash, signal.SIGSTOP)
+    told = time.monotonic()
+    os.kill(run.agent, signal.SIGTERM)
+    assert run.dead_after() < told + 3
+    assert run.wait() == 125
+    assert not server.leases
+
+
+def test_a_whole_tree_that_was_frozen_is_dead_right_after_it_thaws(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree)
+    frozen = sorted(run.marked())
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    deadline = last_deadline(server)
+    wait_until(lambda: time.monotonic() > deadline + 0.2, what="the deadline")
+    for pid in frozen:
+        with suppress(ProcessLookupError):  # killed already by the one that thawed first
+            os.kill(pid, signal.SIGCONT)
+    thawed = time.monotonic()
+    assert run.dead_after() < thawed + 1
+    assert run.wait() in (79, 125)
+    wait_until(lambda: not server.leases, what="the release")

@@ -121,6 +121,15 @@ def test_the_command_inherits_the_users_descriptors_and_none_of_ours(start: Star
     assert listed - {0, 1, 2, writing} == {max(listed - {writing})}
 
 
+def test_closed_standard_streams_are_not_taken_for_something_else(
+    start: Start, server: FakeServer
+) -> None:
+    closing = ("sh", "-c", 'exec "$@" <&- >&-', "sh")
+    run = start(*SHELL, "read line; echo nobody reads this; exit 3", wrapper=closing)
+    assert run.wait() == 3
+    assert not server.leases
+
+
 @pytest.mark.parametrize("prefix", [(), ("nohup",), ("env", "--ignore-signal=USR1,INT")])
 def test_signal_dispositions_are_those_the_user_had(start: Start, prefix: tuple[str, ...]) -> None:
     shown = ["awk", "/SigBlk|SigIgn/ {print $2}", "/proc/self/status"]

@@ -111,3 +111,15 @@ def test_what_the_command_starts_while_it_is_stopping_is_asked_to_stop_too(start
     tell(run, signal.SIGTERM)
     assert run.wait() == 9
     assert not run.survivors()
+
+
+def test_a_command_stopped_from_elsewhere_keeps_its_lease_and_can_still_be_ended(
+    start: Start, server: FakeServer
+) -> None:
+    server.ttl_ms = 1_000
+    run = start("-l", "kre", "--", "sleep", "1000")
+    os.kill(run.child, signal.SIGSTOP)
+    renewals = server.count("renew")
+    wait_until(lambda: server.count("renew") > renewals + 6, what="it to outlive its first ttl")
+    tell(run, signal.SIGTERM)
+    assert run.wait() == 128 + signal.SIGTERM

@@ -59,12 +59,15 @@ class Job:
 
     def child_stopped(self, signum: int, deadline_ms: int) -> None:
         """Job control stopped the command, so this job stops too, as the shell expects."""
+        child_pid = self._leashed.child_pid
         if not self._terminal.exists:
             return
+        if signum == signal.SIGSTOP and self._terminal.foreground() != child_pid:
+            return  # somebody looks into it from elsewhere: that must not cost it its lease
         if signum in WANTS_TERMINAL and self._terminal.is_ours():
             self._leashed.send("resume", 1)
             return
-        self._terminal.take_back(self._leashed.child_pid)
+        self._terminal.take_back(child_pid)
         left_ms = max(0, deadline_ms - now_ms())
         self._narrator.say(
             f"suspended; the seat is kept for {format_duration(left_ms)}, "

@@ -13,7 +13,12 @@ from lessor_protocol.lease_id import new_lease_id
 from lessor import config, exits
 from lessor.agent import linux, wire
 from lessor.agent.cgroup import PREFIX, Cgroup
-from lessor.agent.launch import Unstartable, find_command, let_go_of_streams
+from lessor.agent.launch import (
+    Unstartable,
+    find_command,
+    let_go_of_streams,
+    open_missing_streams,
+)
 from lessor.agent.leash import Leash
 from lessor.agent.narrator import Events, Narrator
 from lessor.agent.options import HELP, parse
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run a command while it holds a seat; the exit code is described in ``exits``."""
+    open_missing_streams()
     options = parse(argv)
     if options.help:
         sys.stdout.write(HELP)

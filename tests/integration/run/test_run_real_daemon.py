@@ -1,0 +1,80 @@
+"""``lessor run`` against a real daemon on the embedded store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.daemon import DaemonProcess
+    from support.lessor_run import Run
+
+    Start = Callable[..., Run]
+
+BOOTSTRAP = """
+[[organization]]
+slug = "acme"
+[[organization.license]]
+name = "kre"
+seats = 1
+ttl = "20s"
+[[organization.key]]
+name = "ci"
+scopes = ["run"]
+secret_file = "ci.key"
+"""
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+    """A daemon with one seat."""
+    made = make_daemon(bootstrap=BOOTSTRAP)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def begin(start: Start, daemon: DaemonProcess) -> Start:
+    """Starts ``lessor run`` against that daemon."""
+    environ = {"LESSOR_API_KEY": (daemon.directory / "ci.key").read_text().strip()}
+    return lambda *arguments, **more: start(*arguments, url=daemon.url, environ=environ, **more)
+
+
+def test_a_killed_holders_seat_goes_to_who_waits_at_once(begin: Start, tmp_path: Path) -> None:
+    holder = begin("--", "sleep", "1000")
+    holder.event("started")
+    waiter = begin("--", "touch", str(tmp_path / "ran"))
+    assert waiter.event("waiting")["holders"][0]["command"] == "sleep 1000"
+    killed = time.monotonic()
+    os.kill(holder.agent, signal.SIGKILL)
+    assert waiter.wait() == 0
+    assert time.monotonic() < killed + 4
+    assert (tmp_path / "ran").exists()
+    assert not holder.survivors()
+
+
+def test_a_daemon_killed_and_restarted_disturbs_no_run(begin: Start, daemon: DaemonProcess) -> None:
+    run = begin("--", "cat", stdin=-1)
+    run.event("started")
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    run.event("renew_failed")
+    daemon.start()
+    wait_until(lambda: "renewed again" in run.stderr, seconds=20.0, what="the renewal")
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    assert run.wait() == 0
+    assert [event["event"] for event in run.events if event["event"] != "renew_failed"] == [
+        "granted",
+        "started",
+        "stopped",
+        "released",
+    ]
