@@ -164,6 +164,23 @@ def test_a_step_that_captures_the_output_ends_while_the_holder_lives_on(
     assert alive(json.loads(done.stdout)["holder"]["pid"])
 
 
+def test_what_the_calling_shell_has_open_is_not_kept_open(
+    shell: Shell, worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock"
+    acquire = f"{sys.executable} -m lessor acquire --while-pid {worker.pid}"
+    done = subprocess.run(
+        ["bash", "-c", f"exec 9>{lock} 5>&1; {acquire}"],
+        env=shell.environ(),
+        capture_output=True,
+        check=True,
+        timeout=20,
+    )
+    pid = json.loads(done.stdout)["holder"]["pid"]
+    kept = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    assert str(lock) not in kept
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -267,7 +267,12 @@ def test_whatever_the_wait_raises_aborts_the_request_and_drops_the_connection() 
             raise Interrupted
         poll_wait(fd, for_write, until_ms)
 
-    with RawServer(answer_always()) as server:
+    def answer_once(connection: socket.socket) -> None:
+        answer(OK)(connection)
+        read_request(connection)
+        server.over.wait()
+
+    with RawServer(answer_once, answer_always()) as server:
         link = Link(server.url, wait=wait)
         get(link)
         must_abort = True
@@ -303,6 +308,23 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted(authority: trustme
         text = refusal(Link(server.url))
     assert "its certificate is not trusted" in text
     assert "SSL_CERT_FILE" in text
+
+
+def test_the_systems_certificates_are_trusted_from_a_directory_or_a_bundle(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    (directory / "12345678.0").write_text("")
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("SSL_CERT_DIR", str(directory))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with RawServer(answer_always(), tls=server_tls(authority)) as server:
+        link = Link(server.url)
+        assert get(link).body == b"ok"
+        link.close()
+    assert server.connections == 2
 
 
 def test_a_certificate_of_another_host_is_not_trusted(authority: trustme.CA, ca_file: str) -> None:

@@ -39,6 +39,7 @@ KILL_AFTER_MS = 5_000
 
 def main(argv: list[str]) -> int:
     """Keep the lease that stands in stdin until something ends it."""
+    _close_inherited()
     folder = Path(argv[1])
     holding = Holding.from_json(sys.stdin.buffer.read(), os.environ)
     signals_fd = _catch_signals()
@@ -102,6 +103,11 @@ def _signal(number: signal.Signals) -> None:
         return
     except PermissionError:
         _log(f"no permission to send {number.name}")
+
+
+def _close_inherited() -> None:
+    """What the calling shell had open is not ours to keep open: a lock, a pipe to a log."""
+    os.closerange(WHILE_FD + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _catch_signals() -> int:

@@ -135,18 +135,36 @@ class Link:
         return response
 
     def _open(self, until_ms: int) -> Connection:
+        if self._server.scheme == "http":
+            return self._dial_first_hop(until_ms)
+        from . import tls  # noqa: PLC0415 - ssl only where TLS is spoken
+
+        if self._context is None:
+            self._context = tls.make_context(self._ca_file)
+        try:
+            return self._open_secure(self._context, until_ms)
+        except tls.Untrusted:
+            if self._ca_file or not tls.trust_the_whole_system(self._context):
+                raise
+        return self._open_secure(self._context, until_ms)
+
+    def _open_secure(self, context: ssl.SSLContext, until_ms: int) -> Connection:
+        from . import tls  # noqa: PLC0415 - see above
+
         connection = self._dial_first_hop(until_ms)
         complete = False
         try:
-            if self._server.scheme == "https":
-                if self._proxy is not None:
-                    self._open_tunnel(connection, self._proxy, until_ms)
-                connection = self._secure(connection, until_ms)
+            if self._proxy is not None:
+                self._open_tunnel(connection, self._proxy, until_ms)
+            self._doing = f"the TLS handshake with {self._server.address}"
+            connection = tls.TlsConnection.over(connection, context, self._server.host, until_ms)
             complete = True
-            return connection
+        except OSError as error:
+            raise tls.failure(self._server.address, error) from None
         finally:
             if not complete:
                 connection.close()
+        return connection
 
     def _dial_first_hop(self, until_ms: int) -> Connection:
         addresses = self._look_up(until_ms)
@@ -207,17 +225,6 @@ class Link:
         status = reader.response.status
         if not 200 <= status < 300:
             raise NoAnswer(refused_by_proxy(self._hop_named(), status, self._server.address))
-
-    def _secure(self, plain: Connection, until_ms: int) -> Connection:
-        from . import tls  # noqa: PLC0415 - ssl only where TLS is spoken
-
-        self._doing = f"the TLS handshake with {self._server.address}"
-        if self._context is None:
-            self._context = tls.make_context(self._ca_file)
-        try:
-            return tls.TlsConnection.over(plain, self._context, self._server.host, until_ms)
-        except OSError as error:
-            raise NoAnswer(f"no TLS with {self._server.address}: {tls.explain(error)}") from None
 
     def _format(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
         target = f"{self._server.prefix}{path}"
