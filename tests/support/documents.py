@@ -78,17 +78,18 @@ def all_test_names() -> set[str]:
     return found
 
 
-def log_events() -> set[str]:
+def log_events(*, with_debug: bool = True) -> set[str]:
     """The events that the daemon logs, from its source."""
     found: set[str] = set()
     for path in SOURCES:
         if path.suffix == ".py" and "lessor_daemon" in path.parts:
-            found.update(_events_of(ast.parse(path.read_text())))
+            events = _events_of(ast.parse(path.read_text()))
+            found.update(event for level, event in events if with_debug or level != "debug")
     return found
 
 
-def _events_of(tree: ast.AST) -> Iterator[str]:
-    """The first argument of calls such as ``_log.info("event", …)`` and ``self._log.error(…)``.
+def _events_of(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Level and event of calls such as ``_log.info("event", …)`` and ``self._log.error("event")``.
 
     The level of the store's own lines is looked up: ``getattr(self._log, level)("store", …)``.
     """
@@ -103,4 +104,5 @@ def _events_of(tree: ast.AST) -> Iterator[str]:
         names = re.split(r"[.(]", ast.unparse(logger))
         is_ours = is_ours and bool({"_log", "log", "get_logger"} & set(names))
         if is_ours and isinstance(event, ast.Constant) and isinstance(event.value, str):
-            yield event.value
+            level = called.attr if isinstance(called, ast.Attribute) else "info"
+            yield level, event.value
