@@ -180,7 +180,7 @@ def _hash(text: str) -> str:
         from _blake2 import blake2b  # noqa: PLC0415
     except ImportError:
         from hashlib import blake2b  # noqa: PLC0415
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _below(root: str, name: str) -> str:
