@@ -118,6 +118,9 @@ class Leash:
 
     def _step(self) -> None:
         self._inbox.take()
+        if self._is_alive:
+            # First, so that a command that ended by itself does not count as stopped.
+            self._reap()
         for message in self._line.receive():
             self._take(message)
         if not self._line.is_open and not self._agent_is_dead:
@@ -127,8 +130,6 @@ class Leash:
                 self._terminal.take_back(self._child_pid)
                 self._narrator.fail("the agent is gone: the command is stopped")
                 self._watch.stop(now_ms(), WHY_AGENT_DEAD)
-        if self._is_alive:
-            self._reap()
         if self._is_alive:
             if now_ms() >= self._started_ms + _STARTING_MS:
                 self._tree.cgroup.leave()
@@ -166,7 +167,8 @@ class Leash:
 
     def _start(self, deadline_ms: int, ttl_ms: int, settings: list[str]) -> None:
         self._watch.hold(deadline_ms, ttl_ms)
-        if not self._line.is_open or self._watch.due(now_ms()) != REST:
+        now = now_ms()
+        if not self._line.is_open or self._watch.due(now) != REST or now >= deadline_ms:
             # The agent died meanwhile, or one of us was frozen: nothing is to be started now.
             self._gone(self._watch.why or WHY_AGENT_DEAD)
             return

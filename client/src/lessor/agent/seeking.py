@@ -109,6 +109,7 @@ class Seeker:
         try:
             request = self._acquire_request(timeout_ms)
             request.wait_ms = lease.remaining_wait_ms(self.state, now, longest_ms=UNLIMITED_WAIT_MS)
+            request.hold_ms = lease.hold_ms(self.state, now)
             answer = self._server.acquire(request, timeout_ms)
         except Problem as problem:
             self._take_problem(problem)
