@@ -19,6 +19,7 @@ from lessor_protocol.errors import TRANSIENT, Problem
 from . import first_steps, logs
 from .data_dir import load_or_make_secret, prepare_data_dir
 from .directory.service import Directory
+from .directory.signing_keys import DIRECTORY_NAME
 from .errors import ConfigurationError
 from .http import routes
 from .http.context import Serving
@@ -176,6 +177,7 @@ class Daemon:
             boottime_ms=boottime_ms,
             wall_ms=wall_ms,
             ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
+            signing_keys=config.secret_file.parent / DIRECTORY_NAME,
         )
         return Services(self._serving, store, directory, leasing, self._metrics)
 

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 from lessor_daemon.store import leases
 
+from .audit import Audit
 from .authentication import Authentication
 from .bootstrapping import Bootstrapping
 from .changes import Changes
 from .keys import Keys
 from .licenses import Licenses
+from .machines import Machines
 from .members import Members
+from .offline import OfflineLicenses
 from .operator_audit import OperatorAudit
 from .organizations import Organizations
+from .sessions import Sessions
+from .signing_keys import SigningKeys
 from .users import RegisteredUsers
 
 if TYPE_CHECKING:
@@ -31,7 +36,8 @@ if TYPE_CHECKING:
 class Directory:
     """One part for each kind of thing; every method of a part may raise ``Problem``.
 
-    ``run`` calls a script with an organization's lease clock: leasing's.
+    ``run`` calls a script with an organization's lease clock: leasing's. ``signing_keys`` is the
+    directory of the keys that sign offline licenses.
     """
 
     def __init__(
@@ -43,17 +49,23 @@ class Directory:
         boottime_ms: Callable[[], int],
         wall_ms: Callable[[], int],
         ttl_range_ms: tuple[int, int],
+        signing_keys: Path,
     ) -> None:
         self.authentication = Authentication(
             store, metrics, boottime_ms=boottime_ms, wall_ms=wall_ms
         )
         changes = Changes(store, run)
-        operator_audit = OperatorAudit(store)
+        self.operator_audit = OperatorAudit(store)
+        self.audit = Audit(store)
         self.keys = Keys(store, changes, wall_ms)
         self.members = Members(store, changes, wall_ms)
         self.licenses = Licenses(store, changes, wall_ms, ttl_range_ms)
         self.users = RegisteredUsers(store, changes, self.licenses, wall_ms)
-        self.organizations = Organizations(store, changes, self.keys, operator_audit, wall_ms)
+        self.organizations = Organizations(store, changes, self.keys, self.operator_audit, wall_ms)
+        self.sessions = Sessions(store, run, wall_ms)
+        self.machines = Machines(store, run, self.sessions, wall_ms)
+        self.signing_keys = SigningKeys(store, signing_keys, wall_ms)
+        self.offline = OfflineLicenses(store, run, self.licenses, self.signing_keys, wall_ms)
         self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
 
     async def authenticate(self, api_key: str, operation: str = "", source: str = "") -> Caller:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
-from . import leases, ops, organizations
+from . import leases, ops
+from .administration import routes as administration
 from .context import DIRECTORY, LEASING, METRICS, SERVING, STORE
 from .conversation import converse
 
@@ -36,9 +37,7 @@ API = (
     Route("GET", "/v1/leases", leases.leases, "leases"),
     Route("GET", "/v1/leases/{id}", leases.lease, "lease"),
     Route("DELETE", "/v1/leases/{id}", leases.release, "release"),
-    Route("GET", "/v1/whoami", organizations.whoami, "whoami"),
-    Route("GET", "/v1/orgs/{org}", organizations.organization, "organization"),
-    Route("GET", "/v1/orgs/{org}/licenses", organizations.licenses, "licenses"),
+    *(Route(*route) for route in administration.ROUTES),
 )
 OPS = (
     Route("GET", "/livez", ops.livez, "livez"),

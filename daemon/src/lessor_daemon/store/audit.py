@@ -1,8 +1,8 @@
-"""The streams that keep what happened: changes of administration."""
+"""The streams that keep the changes of administration."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -24,3 +24,13 @@ async def append_operator(store: Store, entry: Mapping[str, object]) -> None:
             keys.audit(""), {"entry": packed}, maxlen=OPERATOR_ENTRIES_KEPT, approximate=True
         )
     )
+
+
+async def entries(
+    store: Store, org: str, *, before: str, since: str, about: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """Up to ``about`` entries with their ids, the newest first; the bounds are stream ids."""
+    found = await store.attempt(
+        lambda: store.redis.xrevrange(keys.audit(org), max=before, min=since, count=about)
+    )
+    return [(entry_id.decode(), msgpack.unpackb(fields[b"entry"])) for entry_id, fields in found]

@@ -26,7 +26,7 @@ def document() -> Schema:
             "version": __version__,
             "description": "Floating licences for processes. Durations are numbers of seconds.",
         },
-        "paths": leases.paths() | _served(administration.paths()),
+        "paths": leases.paths() | administration.paths(),
         "components": {
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
             "schemas": leases.schemas() | administration_schemas.schemas(),
@@ -38,11 +38,4 @@ def document() -> Schema:
                 }
             },
         },
-    }
-
-
-def _served(paths: Schema) -> Schema:
-    """What is served already."""
-    return {
-        path: {"get": paths[path]["get"]} for path in ("/v1/orgs/{org}", "/v1/orgs/{org}/licenses")
     }

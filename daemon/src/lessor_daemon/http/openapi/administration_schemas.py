@@ -274,7 +274,7 @@ def _records() -> Schema:
                 "at": MOMENT,
                 "action": TEXT,
                 "target": TEXT,
-                "actor": object_of({"key": TEXT, "name": TEXT, "member": TEXT}, ["key", "name"]),
+                "actor": object_of({"key": TEXT, "name": TEXT, "member": TEXT}, ["name"]),
                 "source": TEXT,
                 "request": TEXT,
                 "before": {},

@@ -8,10 +8,9 @@ from lessor_protocol import codec
 from lessor_protocol.errors import HTTP_STATUS
 from lessor_protocol.fields import MAX_NAME
 
-Schema = dict[str, Any]
+from lessor_daemon.http.paging import LONGEST_PAGE
 
-LONGEST_PAGE = 500
-"""Items in one page of a list."""
+Schema = dict[str, Any]
 
 UUID: Schema = {"type": "string", "format": "uuid"}
 SECONDS: Schema = {"type": "number", "minimum": 0, "description": "seconds"}

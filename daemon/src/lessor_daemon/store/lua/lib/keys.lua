@@ -16,6 +16,7 @@ local ENDING = ORG .. 'ending'   -- hash: lease id -> why it ends, see lib/endin
 local LICENSES = ORG .. 'licenses' -- set: names
 local EVENTS = ORG .. 'events'   -- stream: sessions that ended
 local AUDIT = ORG .. 'audit'     -- stream: changes of administration
+local OFFLINE = ORG .. 'offline' -- hash: serial -> record of an offline license, the daemon's own
 local ENDING_CHANNEL = 'lessor:ending' -- published: the id of a lease that has begun to end
 
 local function quota_key(license) return ORG .. license .. ':quota' end       -- hash

@@ -1,0 +1,1 @@
+"""Organizations and all they hold, over HTTP: one module for each kind of thing."""

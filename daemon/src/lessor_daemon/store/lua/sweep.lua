@@ -1,0 +1,22 @@
+-- sweep: what only the wall clock ends. Expired offline licenses give their seats back, idle machines
+-- lapse, and old records are trimmed.
+--
+-- Input
+--   KEYS[1]  {org}:clock
+--   ARGV     1 context (lib/clock.lua)   2 now, wall clock seconds
+--            3 oldest session and 4 oldest audit entry to keep, wall clock ms
+-- Output  reply(clock, 'swept', offline seats freed, machines dropped)
+-- @include keys clock ended machine session lease offline seats line
+
+local clock, refusal = open_clock()
+if not clock then return refusal end
+
+local freed, dropped = 0, 0
+for _, license in ipairs(redis.call('SMEMBERS', LICENSES)) do
+  local seats, machines = expire_offline(license, tonumber(ARGV[2])), drop_idle_machines(license)
+  freed, dropped = freed + seats, dropped + machines
+  if seats + machines > 0 then serve_line(clock, license) end
+end
+redis.call('XTRIM', EVENTS, 'MINID', '~', ARGV[3])
+redis.call('XTRIM', AUDIT, 'MINID', '~', ARGV[4])
+return reply(clock, 'swept', freed, dropped)

@@ -1,0 +1,25 @@
+-- unregister: remove machines from licenses. One that is busy counts until its last lease has ended.
+--
+-- Input
+--   KEYS[1]  {org}:clock
+--   ARGV     1 context (lib/clock.lua)   2 id of this change   3 entry for the audit
+--            4 machines, msgpack: {license, machine id} each
+-- Output  reply(clock, 'unregistered')
+-- @include keys clock ended machine session lease audit seats line
+
+local clock, refusal = open_clock()
+if not clock then return refusal end
+
+local licenses = {}
+for _, one in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local license, machine = one[1], one[2]
+  licenses[license] = true
+  if redis.call('HEXISTS', busy_key(license), machine) == 1 then
+    redis.call('ZADD', machines_key(license), 'XX', 0, machine)
+  else
+    forget_machine(license, machine)
+  end
+end
+record_change(ARGV[2], ARGV[3])
+for license in pairs(licenses) do serve_line(clock, license) end -- who waited for a machine may go
+return reply(clock, 'unregistered')
