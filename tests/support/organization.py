@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgpack
 from lessor_daemon.leasing.clock import LeaseClock
 from lessor_daemon.store import changes, scripts
 
@@ -91,6 +92,9 @@ class Organization:
         license: str | None = None,
         owner: str = OWNER,
         wall_ms: int = 1_800_000_000_000,
+        seats: int = 1,
+        most_seats: int | None = None,
+        labels: dict[str, str] | None = None,
     ) -> SeatGranted | InLine | NotGranted:
         reading, self.ended, outcome = await scripts.acquire(
             self.store,
@@ -103,6 +107,9 @@ class Organization:
             fingerprint=content,
             owner=owner,
             holder=b"\xc0",
+            labels=msgpack.packb(labels or {}),
+            least_seats=seats,
+            most_seats=most_seats or seats,
             may_wait=wait,
             margin_ms=MARGIN_MS,
             wall_ms=wall_ms,
@@ -120,6 +127,13 @@ class Organization:
         )
         self._learn(reading)
         return results
+
+    async def keep(self, *numbers: int) -> list[bool]:
+        reading, kept = await scripts.keep(
+            self.store, self.slug, self._context(), [lease_id(number) for number in numbers]
+        )
+        self._learn(reading)
+        return kept
 
     async def restore(self, *proven: Proven) -> list[int | str]:
         reading, results = await scripts.restore(
@@ -169,6 +183,20 @@ class Organization:
         )
         self._learn(reading)
         return answer
+
+    async def set_policy(self, *groups: dict[str, object]) -> None:
+        """Each group as ``lua/lib/policy.lua`` has it."""
+        mark = changes.ChangeMark(None, os.urandom(8), b"")
+        reading, _ = await changes.quota(
+            self.store,
+            self.slug,
+            self._context(),
+            mark,
+            license=self.license,
+            fields={"policy": msgpack.packb(list(groups), use_bin_type=False)},
+            force=True,
+        )
+        self._learn(reading)
 
     def _context(self) -> scripts.Context:
         return self.clock.context(self.at_ms)

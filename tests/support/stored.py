@@ -20,7 +20,8 @@ ALWAYS = re.compile(
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
     r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending"
-    r"|events|audit|offline|[\w.-]+:(quota|use|machines|busy|queue|seen|registered|online|offline))"
+    r"|events|audit|offline|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
+    r"|[\w.-]+:(queue|parked-on|(ready|parked):[\w.-]*))"
 )
 
 
@@ -66,7 +67,12 @@ async def _assert_leases_agree(store: Store, org: str) -> None:
 
 async def _assert_license_agrees(store: Store, prefix: str, mine: list[LeaseRecord]) -> None:
     use = set(await _ask(store, "SMEMBERS", f"{prefix}:use"))
-    assert use == {record.lease_id for record in mine}
+    names = [
+        record.lease_id + (number.to_bytes(2, "big") if number else b"")
+        for record in mine
+        for number in range(record.seats)
+    ]
+    assert use == set(names)
     busy = await _pairs(store, "HGETALL", f"{prefix}:busy")
     assert busy == dict(Counter(record.machine.encode() for record in mine))
     machines = await _pairs(store, "ZRANGE", f"{prefix}:machines", 0, -1, "WITHSCORES")
@@ -80,13 +86,27 @@ async def _assert_line_agrees(store: Store, org: str) -> None:
     waiters = set(await _ask(store, "HKEYS", f"{{{org}}}:waiter"))
     queued: list[bytes] = []
     for license in await _ask(store, "SMEMBERS", f"{{{org}}}:licenses"):
-        queued += await _ask(store, "ZRANGE", f"{{{org}}}:{license.decode()}:queue", 0, -1)
+        prefix = f"{{{org}}}:{license.decode()}"
+        in_line = list(await _ask(store, "ZRANGE", f"{prefix}:queue", 0, -1))
+        ready = await _members_of_groups(store, f"{prefix}:ready")
+        parked = await _members_of_groups(store, f"{prefix}:parked")
+        assert sorted(in_line) == sorted(ready + parked)
+        parked_on = list(await _ask(store, "ZRANGE", f"{prefix}:parked-on", 0, -1))
+        assert sorted(one[-16:] for one in parked_on) == sorted(parked)
+        queued += in_line
     assert waiting == waiters == set(queued)
     assert len(queued) == len(set(queued)), "one waiter stands in two lines"
     live = set(await _ask(store, "ZRANGE", f"{{{org}}}:leases", 0, -1))
     assert not live & waiting, "a holder waits"
     ended = set(await _ask(store, "ZRANGE", f"{{{org}}}:ended", 0, -1))
     assert not live & ended, "an ended lease lives"
+
+
+async def _members_of_groups(store: Store, prefix: str) -> list[bytes]:
+    found: list[bytes] = []
+    for key in await _ask(store, "KEYS", f"{prefix}:*"):
+        found += await _ask(store, "ZRANGE", key.decode(), 0, -1)
+    return found
 
 
 async def _ask(store: Store, *command: str | int) -> Iterable[bytes]:

@@ -20,6 +20,8 @@ CLAIMS = Claims(
     ttl_ms=30_000,
     fingerprint=b"12345678",
     owner="member:ada@example.com",
+    seats=4,
+    group="release",
 )
 
 
@@ -55,5 +57,7 @@ def test_the_longest_claims_fit_the_wire() -> None:
         ttl_ms=600_000,
         fingerprint=bytes(8),
         owner="member:" + "e" * 255,
+        seats=10_000,
+        group="g" * 64,
     )
     assert len(issue(SECRET, longest)) <= MAX_CERTIFICATE

@@ -144,6 +144,7 @@ class Keeper:
         self._request.wait_ms = machine.remaining_wait_ms(
             self.state, began_ms, longest_ms=UNLIMITED_WAIT_MS
         )
+        self._request.hold_ms = machine.hold_ms(self.state, began_ms)
         self.state = machine.sent(self.state, began_ms)
         known_before, self._may_be_known = self._may_be_known, True
         try:

@@ -35,6 +35,10 @@ class Reader:
         """Whether the field is there and not null."""
         return self._fields.get(name) is not None
 
+    def has_object(self, name: str) -> bool:
+        """Whether the field holds an object rather than a plain value."""
+        return isinstance(self._fields.get(name), dict)
+
     def text(
         self, name: str, *, default: str | None = None, longest: int = MAX_NAME, empty: bool = False
     ) -> str:

@@ -49,6 +49,8 @@ ATTEMPT_TIMEOUT_MS = 10_000
 """For requests that no deadline bounds."""
 FIRST_RETRY_MS = 100
 LAST_RETRY_MS = 2_000
+HOLD_MS = 6_000
+"""How long an acquire may be held open while nothing is free; well below ``ATTEMPT_TIMEOUT_MS``."""
 RELEASE_PATIENCE_MS = 5_000
 """How long a release is tried; after that the seat returns by itself at the server's deadline."""
 RELEASE_ATTEMPT_MS = 1_500
@@ -156,6 +158,11 @@ def wake_at_ms(state: LeaseState) -> int:
 def remaining_wait_ms(state: LeaseState, now_ms: int, *, longest_ms: int) -> int:
     """What to tell the server as ``wait``."""
     return max(0, min(state.wait_until_ms - now_ms, longest_ms))
+
+
+def hold_ms(state: LeaseState, now_ms: int) -> int:
+    """What to tell the server as ``hold``: its answer may take so long."""
+    return 0 if state.one_try else max(0, min(state.wait_until_ms - now_ms, HOLD_MS))
 
 
 def attempt_timeout_ms(state: LeaseState, now_ms: int) -> int:

@@ -83,14 +83,20 @@ class Process(Message):
 
 
 class AcquireRequest(Message):
-    """``POST /v1/leases``. Sent again unchanged it gets the same answer."""
+    """``POST /v1/leases``. Sent again unchanged it gets the same answer.
+
+    From ``seats`` to ``most_seats`` seats are wanted, together or not at all. For ``hold_ms`` the
+    answer may be held back while nothing is free.
+    """
 
     __slots__ = (
         "certificate",
+        "hold_ms",
         "labels",
         "lease_id",
         "license",
         "machine",
+        "most_seats",
         "process",
         "seats",
         "wait_ms",
@@ -106,6 +112,8 @@ class AcquireRequest(Message):
         labels: dict[str, str] | None = None,
         wait_ms: int = 0,
         seats: int = 1,
+        most_seats: int | None = None,
+        hold_ms: int = 0,
         certificate: str = "",
     ) -> None:
         self.lease_id = lease_id
@@ -115,11 +123,14 @@ class AcquireRequest(Message):
         self.labels = labels or {}
         self.wait_ms = wait_ms
         self.seats = seats
+        self.most_seats = seats if most_seats is None else most_seats
+        self.hold_ms = hold_ms
         self.certificate = certificate
 
     @classmethod
     def from_wire(cls, value: object) -> AcquireRequest:
         fields = Reader(value)
+        seats, most_seats = _read_seats(fields)
         return cls(
             read_lease_id(fields.text("id"), "id"),
             fields.text("license"),
@@ -127,7 +138,9 @@ class AcquireRequest(Message):
             Process.from_wire(fields.nested("process")),
             labels=fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
             wait_ms=fields.seconds_as_ms("wait", default=0),
-            seats=fields.integer("seats", default=1, least=1, most=MAX_SEATS),
+            seats=seats,
+            most_seats=most_seats,
+            hold_ms=fields.seconds_as_ms("hold", default=0),
             certificate=fields.text("certificate", default="", longest=MAX_CERTIFICATE, empty=True),
         )
 
@@ -136,6 +149,8 @@ class AcquireRequest(Message):
         body["id"] = format_lease_id(self.lease_id)
         if self.wait_ms:
             body["wait"] = self.wait_ms / 1000
+        if self.hold_ms:
+            body["hold"] = self.hold_ms / 1000
         if self.certificate:
             body["certificate"] = self.certificate
         return body
@@ -149,7 +164,9 @@ class AcquireRequest(Message):
         }
         if self.labels:
             body["labels"] = self.labels
-        if self.seats != 1:
+        if self.most_seats != self.seats:
+            body["seats"] = {"min": self.seats, "max": self.most_seats}
+        elif self.seats != 1:
             body["seats"] = self.seats
         return body
 
@@ -166,6 +183,7 @@ class Lease(Message):
         "machine",
         "process",
         "renew_after_ms",
+        "seats",
         "token",
         "ttl_ms",
     )
@@ -183,9 +201,11 @@ class Lease(Message):
         machine: Machine,
         process: Process,
         labels: dict[str, str],
+        seats: int = 1,
     ) -> None:
         self.lease_id = lease_id
         self.license = license
+        self.seats = seats
         self.token = token
         self.ttl_ms = ttl_ms
         self.renew_after_ms = renew_after_ms
@@ -203,6 +223,7 @@ class Lease(Message):
             lease_id=read_lease_id(fields.text("id"), f"{path}.id"),
             license=fields.text("license"),
             token=fields.integer("token"),
+            seats=fields.integer("seats", default=1, least=1, most=MAX_SEATS),
             ttl_ms=ttl_ms,
             renew_after_ms=renew_after_ms,
             granted_at=fields.text("granted_at", default="", empty=True),
@@ -213,7 +234,7 @@ class Lease(Message):
         )
 
     def to_wire(self) -> dict[str, object]:
-        return {
+        body: dict[str, object] = {
             "id": format_lease_id(self.lease_id),
             "license": self.license,
             "token": self.token,
@@ -225,6 +246,9 @@ class Lease(Message):
             "process": self.process.to_wire(),
             "labels": self.labels,
         }
+        if self.seats != 1:
+            body["seats"] = self.seats
+        return body
 
 
 class Holder(Message):
@@ -339,6 +363,19 @@ class RenewRequest(Message):
         items = Reader(value).array("leases", most=MAX_RENEWALS)
         return cls([Renewal.from_wire(item, path) for path, item in items])
 
+    @classmethod
+    def from_ids(cls, value: object) -> RenewRequest | None:
+        """The same at a fraction of the cost, for nothing but ids in canonical form; else None."""
+        if type(value) is not dict or len(value) != 1:
+            return None
+        ids = value.get("leases")
+        if type(ids) is not list or not 0 < len(ids) <= MAX_RENEWALS:
+            return None
+        try:
+            return cls([Renewal(parse_lease_id(one)) for one in ids])
+        except (ValueError, TypeError, AttributeError):
+            return None  # what it is that is wrong, ``from_wire`` says
+
     def to_wire(self) -> dict[str, object]:
         return {"leases": [renewal.to_wire() for renewal in self.renewals]}
 
@@ -431,6 +468,16 @@ def holders_of(problem: Problem) -> list[Holder]:
         return read_holders(Reader(problem.data))
     except Problem:
         return []
+
+
+def _read_seats(fields: Reader) -> tuple[int, int]:
+    """``seats``: a number, or ``{min, max}`` for as many as are free within that range."""
+    if not fields.has_object("seats"):
+        seats = fields.integer("seats", default=1, least=1, most=MAX_SEATS)
+        return seats, seats
+    limits = fields.nested("seats")
+    least = limits.integer("min", least=1, most=MAX_SEATS)
+    return least, limits.integer("max", least=least, most=MAX_SEATS)
 
 
 def _read_pace(fields: Reader) -> tuple[int, int]:

@@ -167,3 +167,190 @@ async def test_the_line_survives_a_restart_of_the_daemon(acme: Organization) -> 
     await position(acme, 12)
     restarted = acme.other_daemon()
     assert await position(restarted, 12) == 2
+
+
+# Several seats at once ---------------------------------------------------------------------------
+
+
+async def seats_of(organization: Organization, number: int, **more: int) -> int:
+    outcome = await organization.acquire(number, wait=True, **more)  # type: ignore[arg-type]  # seats
+    return outcome.seats if isinstance(outcome, SeatGranted) else 0
+
+
+async def test_several_seats_are_granted_together_or_not_at_all(acme: Organization) -> None:
+    await acme.set_quota(5)
+    assert await seats_of(acme, 1, seats=3) == 3
+    assert await seats_of(acme, 2, seats=3) == 0
+    assert await acme.store.redis.scard("{acme}:kre:use") == 3
+    await acme.release(1)
+    assert await seats_of(acme, 2, seats=3) == 3
+
+
+async def test_a_range_takes_what_is_free_within_it(acme: Organization) -> None:
+    await acme.set_quota(5)
+    assert await seats_of(acme, 1, seats=2, most_seats=8) == 5
+    assert await seats_of(acme, 2, seats=2, most_seats=8) == 0
+    await acme.release(1)
+    assert await seats_of(acme, 2, seats=2, most_seats=8) == 5
+
+
+async def test_small_ones_do_not_starve_a_large_one(acme: Organization) -> None:
+    await acme.set_quota(3)
+    for number in (1, 2, 3):
+        assert await seats_of(acme, number) == 1
+    assert await seats_of(acme, 11, seats=3) == 0
+    for number in (1, 2):
+        await acme.release(number)
+        assert await seats_of(acme, 20 + number) == 0, "seats gather for the large one"
+    await acme.release(3)
+    assert await seats_of(acme, 11, seats=3) == 3
+
+
+async def test_more_seats_than_there_are_is_refused_at_once_and_blocks_nobody(
+    acme: Organization,
+) -> None:
+    await acme.set_quota(3)
+    assert await acme.acquire(1, wait=True, seats=4) == NotGranted("too_many", "3")
+    assert await seats_of(acme, 2, seats=3) == 3
+    assert await seats_of(acme, 3, seats=3) == 0
+    await acme.set_quota(2, force=True)
+    assert await seats_of(acme, 4) == 0
+    await acme.release(2)
+    assert await seats_of(acme, 4) == 1, "the one that became impossible left the line"
+    assert await acme.acquire(3, wait=True, seats=3) == NotGranted("too_many", "2")
+
+
+async def test_all_seats_of_a_lease_lapse_together(acme: Organization) -> None:
+    await acme.set_quota(4)
+    assert await seats_of(acme, 1, seats=4) == 4
+    await acme.pass_time(LEASE_MS + 1)
+    assert len(await acme.reap()) == 1
+    await assert_at_rest(acme.store, acme.slug)
+
+
+# Policy ------------------------------------------------------------------------------------------
+
+URGENT = {"team": "release"}
+
+
+def group(*, head_start_ms: int = 0, reserve: int = 0, cap: int = -1) -> dict[str, object]:
+    return {
+        "name": "release",
+        "label": "team",
+        "value": "release",
+        "head_start": head_start_ms,
+        "reserve": reserve,
+        "cap": cap,
+    }
+
+
+async def test_a_head_start_overtakes_those_who_came_less_than_that_before(
+    acme: Organization,
+) -> None:
+    await acme.set_policy(group(head_start_ms=60_000))
+    await fill(acme)
+    await position(acme, 11)
+    for _ in range(31):
+        await acme.pass_time(2_000)
+        await acme.renew(1, 2)
+        await position(acme, 11)
+    await position(acme, 12)
+    urgent = await acme.acquire(13, wait=True, labels=URGENT)
+    assert isinstance(urgent, InLine)
+    assert urgent.position == 2, "before 12, who came now; behind 11, who came 62 s ago"
+
+
+async def test_within_a_priority_the_order_is_that_of_coming(acme: Organization) -> None:
+    await acme.set_policy(group(head_start_ms=60_000))
+    await fill(acme)
+    for number in (21, 22, 23):
+        await acme.acquire(number, wait=True, labels=URGENT)
+    places = [await acme.acquire(number, wait=True, labels=URGENT) for number in (23, 22, 21)]
+    assert [one.position for one in places if isinstance(one, InLine)] == [3, 2, 1]
+
+
+async def test_a_reserved_seat_is_lent_while_idle_and_first_served_when_wanted(
+    acme: Organization,
+) -> None:
+    await acme.set_policy(group(reserve=1))
+    await fill(acme)  # both lent to others
+    await position(acme, 11)
+    await acme.acquire(12, wait=True, labels=URGENT)
+    await acme.release(1)
+    assert await position(acme, 11) == 1
+    assert isinstance(await acme.acquire(12, wait=True, labels=URGENT), SeatGranted)
+    await acme.release(2)
+    assert isinstance(await acme.acquire(11, wait=True), SeatGranted), "the reserve is in use"
+
+
+async def test_a_group_at_its_cap_waits_and_blocks_nobody(acme: Organization) -> None:
+    await acme.set_policy(group(cap=1))
+    assert isinstance(await acme.acquire(1, labels=URGENT), SeatGranted)
+    capped = await acme.acquire(2, wait=True, labels=URGENT)
+    assert isinstance(capped, InLine)
+    assert isinstance(await acme.acquire(3, wait=True), SeatGranted)
+    await acme.release(1)
+    assert isinstance(await acme.acquire(2, wait=True, labels=URGENT), SeatGranted)
+
+
+async def test_a_new_policy_regroups_those_who_wait(acme: Organization) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await acme.acquire(12, wait=True, labels=URGENT)
+    await acme.set_policy(group(head_start_ms=60_000))
+    assert await position(acme, 11) == 2
+
+
+# Machines ----------------------------------------------------------------------------------------
+
+
+async def test_a_waiter_put_aside_for_its_machine_is_served_when_a_machine_leaves(
+    acme: Organization,
+) -> None:
+    await acme.set_quota(3, 1)
+    await acme.acquire(1, machine="c1", ephemeral=True)
+    assert await position(acme, 11, machine="c2") == 1
+    assert isinstance(await acme.acquire(12, machine="c1", ephemeral=True, wait=True), SeatGranted)
+    await acme.release(1)
+    assert await position(acme, 11, machine="c2") == 1
+    await acme.release(12)
+    assert isinstance(await acme.acquire(11, machine="c2", wait=True), SeatGranted)
+
+
+async def test_a_waiter_put_aside_is_served_when_its_machine_is_registered_by_another(
+    acme: Organization,
+) -> None:
+    await acme.set_quota(4, 1)
+    await acme.acquire(1, machine="c1", ephemeral=True)
+    for number in (11, 12):
+        await position(acme, number, machine="c2")
+    await acme.release(1)
+    for number in (11, 12):
+        assert isinstance(await acme.acquire(number, machine="c2", wait=True), SeatGranted)
+
+
+async def test_one_blocked_by_machines_for_a_minute_holds_up_those_behind_it(
+    acme: Organization,
+) -> None:
+    await acme.set_quota(3, 1)
+    await acme.acquire(1, machine="c1", ephemeral=True)
+    await position(acme, 11, machine="c2")
+    for _ in range(31):
+        await acme.pass_time(2_000)
+        await acme.renew(1)
+        await position(acme, 11, machine="c2")
+    late = await acme.acquire(12, machine="c1", ephemeral=True, wait=True)
+    assert isinstance(late, InLine), "else the container would never leave"
+    await acme.release(1)
+    assert isinstance(await acme.acquire(11, machine="c2", wait=True), SeatGranted)
+
+
+async def test_places_are_kept_in_one_call_for_many(acme: Organization) -> None:
+    await fill(acme)
+    for number in range(11, 31):
+        await position(acme, number)
+    for _ in range(8):
+        await acme.pass_time(2_000)
+        await acme.renew(1, 2)
+        assert await acme.keep(*range(11, 31), 99) == [True] * 20 + [False]
+    assert await position(acme, 30) == 20

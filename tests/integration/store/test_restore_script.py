@@ -23,6 +23,8 @@ def proven(number: int, token: int, *, machine: str = "m1", ephemeral: bool = Fa
         fingerprint=b"content",
         owner=OWNER,
         holder=b"\xc0",
+        seats=1,
+        group="",
     )
 
 

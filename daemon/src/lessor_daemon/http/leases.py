@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
@@ -15,6 +17,11 @@ from .auth import authorize
 from .bodies import answer, read_message, retry_after_header
 from .context import LEASING
 
+if TYPE_CHECKING:
+    from lessor_protocol.messages import Queued
+
+    from lessor_daemon.directory.callers import Caller
+
 DEFAULT_PAGE = 100
 LONGEST_PAGE = 500
 
@@ -27,7 +34,7 @@ async def acquire(request: web.Request) -> web.Response:
     wanted = AcquireRequest.from_wire(await read_message(request))
     logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
     try:
-        outcome = await request.app[LEASING].acquire(caller, wanted)
+        outcome = await _acquire(request, caller, wanted)
     except Problem as problem:
         _log.info("acquire_refused", code=problem.code)
         raise
@@ -36,6 +43,19 @@ async def acquire(request: web.Request) -> web.Response:
         return answer(request, {"lease": outcome.lease.to_wire()}, status=status)
     retry_after = retry_after_header(outcome.retry_after_ms / 1000)
     return answer(request, outcome.to_wire(), status=202, headers={"Retry-After": retry_after})
+
+
+async def _acquire(
+    request: web.Request, caller: Caller, wanted: AcquireRequest
+) -> Granted | Queued:
+    leasing = request.app[LEASING]
+    if not (wanted.hold_ms and wanted.wait_ms):
+        return await leasing.acquire(caller, wanted)
+
+    def is_there() -> bool:
+        return request.transport is not None and not request.transport.is_closing()
+
+    return await leasing.acquire_held(caller, wanted, is_there)
 
 
 async def renew(request: web.Request) -> web.Response:

@@ -73,6 +73,9 @@ def refusal(license: str, refused: NotGranted) -> Problem:
         return Problem("recovering", text, retry_after=1)
     if refused.why == "not_started":
         return Problem("license_expired", f"the term of license {license!r} has yet to begin")
+    if refused.status == "too_many":
+        text = f"of license {license!r} at most {refused.why} seats can ever be free together"
+        return Problem("invalid", text, data={"field": "seats"})
     texts = {
         "conflict": "this id belongs to another acquire",
         "unknown_license": f"there is no license {license!r}",

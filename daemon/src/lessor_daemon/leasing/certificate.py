@@ -30,6 +30,8 @@ class Claims:
     ttl_ms: int
     fingerprint: bytes
     owner: str
+    seats: int
+    group: str
 
 
 def issue(secret: bytes, claims: Claims) -> str:

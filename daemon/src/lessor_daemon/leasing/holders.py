@@ -83,6 +83,7 @@ def to_lease(record: LeaseRecord, *, certificate: str = "") -> Lease:
         machine=machine,
         process=process,
         labels=labels,
+        seats=record.seats,
     )
 
 
@@ -120,4 +121,6 @@ def to_proven(claims: Claims) -> Proven:
         fingerprint=claims.fingerprint,
         owner=claims.owner,
         holder=holder,
+        seats=claims.seats,
+        group=claims.group,
     )

@@ -6,6 +6,7 @@ it: who may ask, what the answer means, what is counted and logged.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,9 +31,9 @@ from .clocks import LeaseClocks
 from .holders import Holders, pack_holder, to_lease
 from .renew_batch import RenewBatch
 from .renewals import Renewals
+from .waiting import Waiting
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from lessor_protocol.messages import AcquireRequest, Renewal, RenewAnswer, RenewRequest
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from .memory import ClockMemory
     from .renewals import Answered
     from .settings import LeasingSettings
+
+LONGEST_HOLD_MS = 10_000
+"""An acquire is held open no longer, so that proxies on the way do not lose patience."""
 
 _log = structlog.get_logger(__name__)
 
@@ -100,6 +104,7 @@ class Leasing:
             on_ended=self._count_ended,
         )
         self._batch = RenewBatch(store, settings, metrics, self._clocks, wall_ms=wall_ms)
+        self._waiting = Waiting(store, self._clocks)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
         self._is_draining = False
@@ -123,21 +128,28 @@ class Leasing:
         """Keep clocks running and renewals flowing in tasks of ``group`` until it ends."""
         self._renewals = Renewals(self._batch, group)
         group.create_task(self._clocks.keep_running(), name="lease clocks")
+        self._waiting.start(group)
 
     def start_draining(self) -> None:
         """Grant nothing more; renewals and releases go on."""
         self._is_draining = True
+        self._waiting.wake_all()
 
     async def acquire(self, caller: Caller, request: AcquireRequest) -> Granted | Queued:
         """Grant a lease, or a place in the line when ``request.wait_ms`` is not 0."""
+        answer, _ = await self._counted_acquire(caller, request)
+        return answer
+
+    async def _counted_acquire(
+        self, caller: Caller, request: AcquireRequest
+    ) -> tuple[Granted | Queued, int]:
+        """The answer, and the ttl that the lease has or would have."""
         org = caller.require(RUN)
         try:
             if self._is_draining:
                 raise Problem("draining", "this daemon is shutting down", retry_after=1)
             caller.require_license(request.license)
-            if request.seats != 1:
-                raise Problem("invalid", "seats must be 1", data={"field": "seats"})
-            answer = await self._acquire(org, caller, request)
+            answer, ttl_ms = await self._acquire(org, caller, request)
         except Problem as problem:
             self._metrics.denied_total.labels(problem.code).inc()
             self._metrics.acquire_total.labels("denied").inc()
@@ -146,7 +158,31 @@ class Leasing:
         if isinstance(answer, Granted) and not answer.is_new:
             result = "repeated"
         self._metrics.acquire_total.labels(result).inc()
-        return answer
+        return answer, ttl_ms
+
+    async def acquire_held(
+        self, caller: Caller, request: AcquireRequest, is_there: Callable[[], bool]
+    ) -> Granted | Queued:
+        """As ``acquire``, but a place in the line is answered only after ``request.hold_ms``.
+
+        The seat is claimed the moment it is offered, if ``is_there()``: the caller may have gone
+        meanwhile, and then the offer goes to the next.
+        """
+        with self._waiting.turn_of(caller.require(RUN), request.lease_id) as turn:
+            answer, ttl_ms = await self._counted_acquire(caller, request)
+            if isinstance(answer, Granted):
+                return answer
+            # The client counts its deadline from before this call: most of a ttl must be left.
+            hold_ms = min(request.hold_ms, LONGEST_HOLD_MS, ttl_ms // 3)
+            try:
+                async with asyncio.timeout(hold_ms / 1000):
+                    await turn.wait()
+            except TimeoutError:
+                answer.retry_after_ms = 0
+                return answer
+        if not is_there():
+            return answer
+        return await self.acquire(caller, request)
 
     async def renew(self, caller: Caller, request: RenewRequest) -> RenewAnswer:
         """Extend leases. Never refused for quota, and not for draining."""
@@ -249,7 +285,9 @@ class Leasing:
             )
         return found
 
-    async def _acquire(self, org: str, caller: Caller, request: AcquireRequest) -> Granted | Queued:
+    async def _acquire(
+        self, org: str, caller: Caller, request: AcquireRequest
+    ) -> tuple[Granted | Queued, int]:
         fingerprint = _fingerprint(request)
         _, ended, outcome = await self._clocks.run(
             org,
@@ -264,6 +302,9 @@ class Leasing:
                 fingerprint=fingerprint,
                 owner=caller.owner,
                 holder=pack_holder(request, caller.key_id),
+                labels=msgpack.packb(request.labels),
+                least_seats=request.seats,
+                most_seats=request.most_seats,
                 may_wait=request.wait_ms > 0,
                 margin_ms=self._settings.fixed_margin_ms,
                 wall_ms=self._wall_ms(),
@@ -271,12 +312,13 @@ class Leasing:
         )
         self._count_ended(org, ended)
         if isinstance(outcome, InLine):
-            return queued(outcome, await self._holders.of(org, request.license))
+            holders = await self._holders.of(org, request.license)
+            return queued(outcome, holders), outcome.ttl_ms
         if isinstance(outcome, NotGranted):
             if outcome.status != "full":
                 raise refusal(request.license, outcome)
             raise full(request.license, outcome.why, await self._holders.of(org, request.license))
-        return self._granted(org, caller, request, outcome, fingerprint)
+        return self._granted(org, caller, request, outcome, fingerprint), outcome.ttl_ms
 
     def _granted(
         self,
@@ -299,6 +341,8 @@ class Leasing:
                 ttl_ms=seat.ttl_ms,
                 fingerprint=fingerprint,
                 owner=caller.owner,
+                seats=seat.seats,
+                group=seat.group,
             ),
         )
         if seat.is_new:
@@ -322,6 +366,7 @@ class Leasing:
             machine=request.machine,
             process=request.process,
             labels=request.labels,
+            seats=seat.seats,
         )
         return Granted(lease, is_new=seat.is_new)
 

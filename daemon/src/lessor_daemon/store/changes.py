@@ -125,7 +125,7 @@ async def quota(
     mark: ChangeMark,
     *,
     license: str,
-    fields: Mapping[str, str | int],
+    fields: Mapping[str, str | int | bytes],
     force: bool,
 ) -> tuple[Reading, QuotaAnswer]:
     """Set what a license allows; ``lua/quota.lua`` names the fields. Others stay as they are."""

@@ -38,6 +38,7 @@ class LeaseRecord:
     offered: bool
     ending: bool
     holder: bytes
+    seats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +159,8 @@ def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> License
 
 def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
     ttl_ms, flags = struct.unpack(">IB", packed[:5])
-    license, machine, token, granted_at, fingerprint, owner, _joined, offered, holder = (
-        msgpack.unpackb(packed[5:], raw=True)
-    )
+    fields = msgpack.unpackb(packed[5:], raw=True)
+    license, machine, token, granted_at, fingerprint, owner, _joined, offered, holder = fields[:9]
     return LeaseRecord(
         lease_id=lease_id,
         ttl_ms=ttl_ms,
@@ -173,4 +173,5 @@ def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
         offered=offered,
         ending=bool(flags & _ENDING),
         holder=holder,
+        seats=fields[9],
     )

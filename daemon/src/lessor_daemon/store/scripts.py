@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ACQUIRE = lua.load("acquire")
 _RENEW = lua.load("renew")
 _RELEASE = lua.load("release")
+_KEEP = lua.load("keep")
 _RESTORE = lua.load("restore")
 _REAP = lua.load("reap")
 _TICK = lua.load("tick")
@@ -91,15 +92,18 @@ class SeatGranted:
     is_new: bool
     waited_ms: int | None
     holder: bytes
+    seats: int
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
 class InLine:
-    """A place in the line; ``position`` counts from 1."""
+    """A place in the line; ``position`` counts from 1. ``ttl_ms`` is what a lease would have."""
 
     ticket: int
     position: int
     blocked_by: str
+    ttl_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +131,17 @@ async def acquire(
     fingerprint: bytes,
     owner: str,
     holder: bytes,
+    labels: bytes,
+    least_seats: int,
+    most_seats: int,
     may_wait: bool,
     margin_ms: int,
     wall_ms: int,
 ) -> tuple[Reading, list[Ended], SeatGranted | InLine | NotGranted]:
-    """Take a seat, or a place in the line, in one atomic step over both quotas. Idempotent."""
+    """Take seats, or a place in the line, in one atomic step over both quotas. Idempotent.
+
+    ``labels`` is msgpack of a map of texts; a license's policy tells groups apart by them.
+    """
     status, reading, (ended, *rest) = read_reply(
         await store.call(
             _ACQUIRE,
@@ -148,12 +158,15 @@ async def acquire(
                 int(may_wait),
                 margin_ms,
                 wall_ms,
+                least_seats,
+                most_seats,
+                labels,
             ],
         )
     )
     lapsed = [_ended(item) for item in ended]
     if status == "granted":
-        token, ttl_ms, granted_at, is_new, waited, kept_holder = rest
+        token, ttl_ms, granted_at, is_new, waited, kept_holder, seats, group = rest
         return (
             reading,
             lapsed,
@@ -164,11 +177,13 @@ async def acquire(
                 bool(is_new),
                 waited if waited >= 0 else None,
                 kept_holder,
+                seats,
+                group.decode(),
             ),
         )
     if status == "queued":
-        ticket, position, blocked_by = rest
-        return reading, lapsed, InLine(ticket, position, blocked_by.decode())
+        ticket, position, blocked_by, ttl_ms = rest
+        return reading, lapsed, InLine(ticket, position, blocked_by.decode(), ttl_ms)
     return reading, lapsed, NotGranted(status, rest[0].decode() if rest else "")
 
 
@@ -186,6 +201,14 @@ async def renew(
     return reading, [one if isinstance(one, int) else one.decode() for one in results]
 
 
+async def keep(
+    store: Store, org: str, context: Context, lease_ids: Sequence[bytes]
+) -> tuple[Reading, list[bool]]:
+    """Keep the places of at most 500 waiters. Per id, in order, whether it still waits."""
+    _, reading, (results,) = read_reply(await store.call(_KEEP, org, [context.words(), *lease_ids]))
+    return reading, [bool(one) for one in results]
+
+
 @dataclass(frozen=True, slots=True)
 class Proven:
     """A lease that a certificate proves, with a ``holder`` to show."""
@@ -199,6 +222,8 @@ class Proven:
     fingerprint: bytes
     owner: str
     holder: bytes
+    seats: int
+    group: str
 
 
 async def restore(
@@ -222,6 +247,8 @@ async def restore(
             one.fingerprint,
             one.owner,
             one.holder,
+            one.seats,
+            one.group,
         )
         # The scripts' msgpack is the old one, which has no type for bytes beside strings.
         args += [one.lease_id, msgpack.packb(claims, use_bin_type=False)]

@@ -7,14 +7,17 @@
 --            4 machine id                5 '1' if it is ephemeral  6 fingerprint of the request
 --            7 owner                     8 holder, opaque          9 '1' to join the line when full
 --           10 margin, fixed part, ms   11 wall clock, ms: only shown, and for the license's expiry
+--           12 least and 13 most seats wanted   14 labels, msgpack map
 -- Output  reply(clock, status, ended, ...)
---   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder
---   queued           ticket, position from 1, blocked_by
+--   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder,
+--                    seats, group
+--   queued           ticket, position from 1, blocked_by, the license's ttl
 --   full             blocked_by
 --   ended            reason
 --   license_expired  'not_started' when its term has yet to begin
+--   too_many         the most that can ever be free together
 --   conflict | recovering | unknown_license | not_registered_user
--- @include keys clock ended machine session lease ending offline seats line
+-- @include keys clock ended machine session lease ending offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -23,18 +26,21 @@ local id, license, machine, ephemeral = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1
 local fingerprint, owner, holder, may_wait = ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
 local margin, wall_ms = tonumber(ARGV[10]), tonumber(ARGV[11])
 
-local function wait_in_line(waiter)
-  join_line(clock, id, {
+local least, most, labels = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
+
+local function wait_in_line(waiter, policy)
+  join_line(clock, id, waiter or {
     license = license, machine = machine, ephemeral = ephemeral, fingerprint = fingerprint,
-    owner = owner, joined = waiter and waiter.joined or clock.now, granted_at = wall_ms,
-    holder = holder,
-  })
+    owner = owner, joined = clock.now, granted_at = wall_ms, holder = holder,
+    least = least, most = most, labels = labels,
+  }, policy)
 end
 
 if clock.recovering then
   -- Nothing is granted, not even what the data knows: only a renewal confirms a lease now.
-  if may_wait and read_quota(license) and not find_lease(id) and not ended_reason(id) then
-    wait_in_line(read_waiter(id))
+  local quota = may_wait and read_quota(license)
+  if quota and not find_lease(id) and not ended_reason(id) then
+    wait_in_line(read_waiter(id), quota.policy)
   end
   return reply(clock, 'recovering', {})
 end
@@ -58,7 +64,7 @@ local function known(lease)
     write_record(id, lease)
   end
   return reply(clock, 'granted', ended, lease.token, lease.ttl, lease.granted_at, is_new, waited,
-    lease.holder)
+    lease.holder, lease.seats, lease.group)
 end
 
 local lease = find_lease(id)
@@ -86,14 +92,17 @@ if quota.offline > 0 then
   quota.offline = quota.offline - expire_offline(license, math.floor(wall_ms / 1000))
 end
 
-local function new_lease(named)
+local group = group_of(quota.policy, labels)
+
+local function new_lease(named, seats)
   local made = {
     ttl = quota.ttl, license = license, machine = machine, ephemeral = ephemeral, named = named,
     granted_at = wall_ms, fingerprint = fingerprint, owner = owner, joined = -1,
-    offered = false, holder = holder,
+    offered = false, holder = holder, seats = seats, group = named and '' or group.name,
   }
   grant(clock, id, made, deadline(clock, quota.ttl, margin))
-  return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder)
+  return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder, seats,
+    made.group)
 end
 
 -- The seat is the registered user's, who has it on one machine at a time: the newest activation
@@ -108,28 +117,37 @@ local function activate()
   if others + quota.offline >= quota.seats then return reply(clock, 'full', ended, 'seats') end
   if before then end_online(license, email, 'taken_over', 'activated on machine ' .. machine) end
   redis.call('HSET', online_key(license), email, id)
-  return new_lease(true)
+  return new_lease(true, 1)
 end
 
 if quota.kind == 'named-user' then return activate() end
 
+if is_impossible(quota, group, least) then
+  local most_ever = quota.seats - quota.offline
+  if group.cap >= 0 then most_ever = math.min(most_ever, group.cap) end
+  return reply(clock, 'too_many', ended, string.format('%d', most_ever))
+end
+
 local queue = queue_key(license)
 if redis.call('EXISTS', queue) == 0 then
-  local blocked = blocked_by(license, quota, machine)
-  if not blocked then return new_lease(false) end
-  if not may_wait then return reply(clock, 'full', ended, blocked) end
+  local seats = math.min(most, free_seats(license, quota), room_in_group(license, group))
+  local admitted = is_admitted(license, quota, machine)
+  if seats >= least and admitted then return new_lease(false, seats) end
+  if not may_wait then
+    return reply(clock, 'full', ended, seats >= least and 'machines' or 'seats')
+  end
 end
 
 -- Somebody may stand in the line already: no barging, everyone goes through it.
-wait_in_line(waiter)
+wait_in_line(waiter, quota.policy)
 serve_line(clock, license)
 lease = find_lease(id)
 if lease then return known(lease) end
 
 local blocked = blocked_by(license, quota, machine) or 'seats'
 if not may_wait then
-  leave_line(id, license)
+  leave_line(id, read_waiter(id))
   return reply(clock, 'full', ended, blocked)
 end
-return reply(clock, 'queued', ended, tonumber(redis.call('ZSCORE', queue, id)),
-  redis.call('ZRANK', queue, id) + 1, blocked)
+return reply(clock, 'queued', ended, read_waiter(id).ticket, redis.call('ZRANK', queue, id) + 1,
+  blocked, quota.ttl)

@@ -7,7 +7,7 @@
 --            9 id of this change   10 entry for the audit
 -- Output  reply(clock, status, available): issued | repeated | full | machines_full |
 --   unknown_license
--- @include keys clock ended machine session lease audit offline seats line
+-- @include keys clock ended machine session lease audit offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -26,10 +26,7 @@ if seats > available then return reply(clock, 'full', math.max(0, available)) en
 
 if quota.kind ~= 'named-user' then
   -- What runs there runs on a machine of this license like any other.
-  local machines = machines_key(license)
-  if quota.machines >= 0 and not redis.call('ZSCORE', machines, machine)
-    and redis.call('ZCARD', machines) >= quota.machines
-  then
+  if not is_admitted(license, quota, machine) then
     return reply(clock, 'machines_full', available)
   end
   redis.call('ZADD', machines_key(license), 'inf', machine)

@@ -5,12 +5,13 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 license   3 fields of the quota to set, msgpack: kind,
 --            seats, machines (-1 unlimited, -2 as seats), ttl (ms), starts, expires (wall clock
---            seconds, 0 none), retention (seconds, -1 until removed), offline_allowed, product
+--            seconds, 0 none), retention (seconds, -1 until removed), offline_allowed, product,
+--            policy (msgpack, lib/policy.lua)
 --            4 '1' to force   5 version it was decided on ('': any)   6 id of this change
 --            7 entry for the audit
 -- Output  reply(clock, status, version, leases, machines, offline, registered users): status is
 --   set | repeated | moved | below_use
--- @include keys clock ended machine session lease audit offline seats line
+-- @include keys clock ended machine session lease audit offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -46,6 +47,7 @@ if below and ARGV[4] ~= '1' then return answer('below_use', version_now()) end
 
 redis.call('SADD', LICENSES, license)
 for field, value in pairs(fields) do redis.call('HSET', quota_key(license), field, value) end
+if fields.policy then regroup_line(license, parse_policy(fields.policy)) end
 if fields.retention then apply_retention(license, tonumber(fields.retention)) end
 serve_line(clock, license)
 return answer('set', record_change(change_id, ARGV[7]))

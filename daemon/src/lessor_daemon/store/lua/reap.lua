@@ -2,7 +2,7 @@
 --
 -- Input   KEYS[1] {org}:clock   ARGV[1] context (lib/clock.lua)
 -- Output  reply(clock, 'reaped', ended): {id, license, machine, token, reason} each
--- @include keys clock ended machine session lease seats line
+-- @include keys clock ended machine session lease policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end

@@ -8,7 +8,7 @@
 --   released   license, machine, token, reason (another than 'released' when it was ending)
 --   left       license (was a waiter)
 --   repeated   (had ended already)   | unknown (never seen, and spent now) | forbidden
--- @include keys clock ended machine session lease seats line
+-- @include keys clock ended machine session lease policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -26,7 +26,7 @@ end
 local waiter = read_waiter(id)
 if waiter then
   if asker ~= '' and asker ~= waiter.owner then return reply(clock, 'forbidden') end
-  leave_line(id, waiter.license)
+  leave_line(id, waiter)
   remember_ended(clock, id, 'released')
   return reply(clock, 'left', waiter.license)
 end

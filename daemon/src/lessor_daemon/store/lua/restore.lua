@@ -6,10 +6,10 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 margin, fixed part, ms   3 wall clock, ms
 --            then for each lease, at most 500: id, and msgpack of {license, machine, ephemeral,
---            token, ttl ms, fingerprint, owner, holder}
+--            token, ttl ms, fingerprint, owner, holder, seats, group}
 -- Output  reply(clock, 'restored', results): per lease, in order, its ttl in ms, or why it is lost:
 --   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
--- @include keys clock ended machine session lease
+-- @include keys clock ended machine session lease policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -21,9 +21,10 @@ local function put_back(id, packed)
   local lease = {
     license = claims[1], machine = claims[2], ephemeral = claims[3], token = claims[4],
     ttl = claims[5], fingerprint = claims[6], owner = claims[7], holder = claims[8],
-    granted_at = wall_ms, joined = -1, offered = false,
+    seats = claims[9], group = claims[10], granted_at = wall_ms, joined = -1, offered = false,
   }
-  take_seat(id, lease, deadline(clock, lease.ttl, margin))
+  take_seats(id, lease, deadline(clock, lease.ttl, margin))
+  unpark(lease.license, lease.machine)
   return lease.ttl
 end
 

@@ -5,7 +5,7 @@
 --   ARGV     1 context (lib/clock.lua)   2 license   3 serial   4 seats   5 record as it is now
 --            6 id of this change   7 entry for the audit
 -- Output  reply(clock, 'returned', seats that became free): 0 when it had expired or was returned
--- @include keys clock ended machine session lease audit offline seats line
+-- @include keys clock ended machine session lease audit offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end

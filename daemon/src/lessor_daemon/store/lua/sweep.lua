@@ -6,7 +6,7 @@
 --   ARGV     1 context (lib/clock.lua)   2 now, wall clock seconds
 --            3 oldest session and 4 oldest audit entry to keep, wall clock ms
 -- Output  reply(clock, 'swept', offline seats freed, machines dropped)
--- @include keys clock ended machine session lease offline seats line
+-- @include keys clock ended machine session lease offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end

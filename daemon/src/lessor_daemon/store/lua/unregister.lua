@@ -5,7 +5,7 @@
 --   ARGV     1 context (lib/clock.lua)   2 id of this change   3 entry for the audit
 --            4 machines, msgpack: {license, machine id} each
 -- Output  reply(clock, 'unregistered')
--- @include keys clock ended machine session lease audit seats line
+-- @include keys clock ended machine session lease audit policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end

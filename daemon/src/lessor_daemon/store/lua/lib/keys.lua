@@ -24,7 +24,12 @@ local function use_key(license) return ORG .. license .. ':use' end           --
 local function machines_key(license) return ORG .. license .. ':machines' end -- zset: machine id ->
 -- when its registration lapses, see lib/machine.lua
 local function busy_key(license) return ORG .. license .. ':busy' end   -- hash: machine id -> leases
-local function queue_key(license) return ORG .. license .. ':queue' end -- zset: lease id -> ticket
+local function groups_key(license) return ORG .. license .. ':groups' end -- hash: group -> seats held
+-- Waiters of a license, by lease id; see lib/line.lua.
+local function queue_key(license) return ORG .. license .. ':queue' end -- zset: all, by place
+local function ready_key(license, group) return ORG .. license .. ':ready:' .. group end -- zset
+local function parked_key(license, group) return ORG .. license .. ':parked:' .. group end -- zset
+local function parked_on_key(license) return ORG .. license .. ':parked-on' end -- zset: by machine
 local function registered_key(license) return ORG .. license .. ':registered' end -- hash: e-mail ->
 -- since when it is a registered user
 local function online_key(license) return ORG .. license .. ':online' end -- hash: e-mail -> lease id

@@ -3,7 +3,8 @@
 -- A record is 4 bytes of ttl (ms, big endian) and 1 of flags (1: ending, see lib/ending.lua; 2: on a
 -- named-user license), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
 -- people), fingerprint of the request, owner, joined (lease clock when it began to wait, -1 if it
--- never did), offered (granted from the line, not claimed yet), holder (the daemon's own).
+-- never did), offered (granted from the line, not claimed yet), holder (the daemon's own), seats,
+-- group (lib/policy.lua).
 
 local LAPSE_AT_ONCE = 100 -- per call, so that no call pays for a burst
 
@@ -11,7 +12,7 @@ local function write_record(id, lease)
   local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
-    lease.joined, lease.offered, lease.holder,
+    lease.joined, lease.offered, lease.holder, lease.seats, lease.group,
   }))
 end
 
@@ -22,7 +23,7 @@ local function parse_record(packed)
     ttl = ttl, ending = flags % 2 == 1, named = flags >= 2,
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
     fingerprint = fields[5], owner = fields[6], joined = fields[7], offered = fields[8],
-    holder = fields[9],
+    holder = fields[9], seats = fields[10], group = fields[11],
   }
 end
 
@@ -36,9 +37,24 @@ local function deadline(clock, ttl, margin)
   return clock.now + ttl + margin + math.floor(ttl / 500)
 end
 
-local function take_seat(id, lease, until_ms)
+-- The members of `use` that stand for the lease's seats: its id, then its id with a number.
+local function seat_names(id, seats)
+  local names = {id}
+  for number = 1, seats - 1 do names[number + 1] = id .. struct.pack('>I2', number) end
+  return names
+end
+
+local function change_group_use(lease, seats)
+  if lease.group == '' then return end
+  if redis.call('HINCRBY', groups_key(lease.license), lease.group, seats) <= 0 then
+    redis.call('HDEL', groups_key(lease.license), lease.group)
+  end
+end
+
+local function take_seats(id, lease, until_ms)
   redis.call('ZADD', LEASES, until_ms, id)
-  redis.call('SADD', use_key(lease.license), id)
+  redis.call('SADD', use_key(lease.license), unpack(seat_names(id, lease.seats)))
+  change_group_use(lease, lease.seats)
   machine_busy(lease)
   register_machine(lease, lease.ephemeral or lease.offered)
   write_record(id, lease)
@@ -47,7 +63,7 @@ end
 -- Grant a lease. The caller has checked both quotas in this same script.
 local function grant(clock, id, lease, until_ms)
   lease.token = next_token(clock)
-  take_seat(id, lease, until_ms)
+  take_seats(id, lease, until_ms)
 end
 
 local function leave_online(id, lease)
@@ -69,7 +85,8 @@ local function end_lease(clock, id, lease, reason)
   end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', RECORDS, id)
-  redis.call('SREM', use_key(lease.license), id)
+  redis.call('SREM', use_key(lease.license), unpack(seat_names(id, lease.seats)))
+  change_group_use(lease, -lease.seats)
   machine_less_busy(lease)
   if lease.named then leave_online(id, lease) end
   if not lease.offered then record_session(id, lease, reason, text) end

@@ -1,13 +1,30 @@
--- The line: who waits for a seat of a license, in order of their tickets.
+-- The line: who waits for seats of a license, and in which order they are served.
 --
--- A waiter's record is a msgpack array: license, machine, ephemeral, fingerprint, owner, joined
--- (lease clock), granted_at (wall clock ms of its last call), holder. It keeps its place by asking
--- again. A free seat is offered to the first waiter who may take it; who does not claim the offer in
--- time loses it to the next.
+-- Order. Each waiter has a ticket, ever growing, made of the lease clock. Its place is its ticket less
+-- its group's head start: who has a head start of a minute stands where they would had they come a
+-- minute earlier, so nobody is overtaken by one who came later than that. A free seat goes
+--   1. to a group that holds fewer seats than are reserved for it (reserved seats are lent while
+--      nobody of the group waits), 2. else to the first place;
+--   passed over are: groups at their cap, and waiters whose machine the machine quota does not admit.
+-- Who needs several seats gets them together; until they are free the line behind stands, so that
+-- small ones do not starve a large one. A waiter that machines have blocked for MACHINE_PATIENCE_MS
+-- also makes the line behind it stand, if some registered machine is ephemeral: it leaves when its
+-- sessions are done, and none of those behind may keep it.
+--
+-- A free seat is *offered*: a lease that lasts OFFER_MS unless its waiter claims it by asking again.
+-- A waiter keeps its place by asking at least every GONE_MS.
+--
+-- Keys. `queue` holds all waiters by place. `ready:<group>` holds those that a free seat could serve,
+-- `parked:<group>` those whose machine was not admitted when their turn came; they are not looked at
+-- again until a machine leaves or theirs is registered (`parked-on` finds them by machine).
+--
+-- A waiter's record is a msgpack array, see `read_waiter`.
 
-local GONE_MS = 10000 -- a waiter that has not asked for so long has left
-local OFFER_MS = 3000 -- an offered seat is claimed within this; waiters ask at least every second
-local SERVE_AT_ONCE = 100 -- waiters looked at per call, so that no call pays for a long line
+local GONE_MS = 10000
+local OFFER_MS = 3000
+local MACHINE_PATIENCE_MS = 60000
+local SERVE_AT_ONCE = 100 -- offers and parkings a call, so that no call pays for a long line
+local OFFERS_CHANNEL = 'lessor:offers'
 
 local function read_waiter(id)
   local packed = redis.call('HGET', WAITERS, id)
@@ -16,23 +33,46 @@ local function read_waiter(id)
   return {
     license = fields[1], machine = fields[2], ephemeral = fields[3], fingerprint = fields[4],
     owner = fields[5], joined = fields[6], granted_at = fields[7], holder = fields[8],
+    least = fields[9], most = fields[10], labels = fields[11], group = fields[12],
+    ticket = fields[13],
   }
 end
 
-local function join_line(clock, id, waiter)
-  local queue = queue_key(waiter.license)
-  if not redis.call('ZSCORE', queue, id) then
-    redis.call('ZADD', queue, redis.call('HINCRBY', CLOCK, 'tickets', 1), id)
-  end
-  redis.call('ZADD', WAITING, clock.now + GONE_MS, id)
+local function write_waiter(id, waiter)
   redis.call('HSET', WAITERS, id, cmsgpack.pack({
     waiter.license, waiter.machine, waiter.ephemeral, waiter.fingerprint, waiter.owner,
-    waiter.joined, waiter.granted_at, waiter.holder,
+    waiter.joined, waiter.granted_at, waiter.holder, waiter.least, waiter.most, waiter.labels,
+    waiter.group, waiter.ticket,
   }))
 end
 
-local function leave_line(id, license)
-  redis.call('ZREM', queue_key(license), id)
+local function parked_member(id, waiter) return waiter.machine .. '\0' .. id end
+
+local function next_ticket(clock)
+  local last = tonumber(redis.call('HGET', CLOCK, 'ticket') or 0)
+  local ticket = math.max(last + 1, clock.now * 1000)
+  redis.call('HSET', CLOCK, 'ticket', ticket)
+  return ticket
+end
+
+local function place_of(waiter, group) return waiter.ticket - group.head_start * 1000 end
+
+local function join_line(clock, id, waiter, policy)
+  redis.call('ZADD', WAITING, clock.now + GONE_MS, id)
+  if waiter.ticket then return end -- stands in line already
+  local group = group_of(policy, waiter.labels)
+  waiter.ticket, waiter.group = next_ticket(clock), group.name
+  redis.call('ZADD', queue_key(waiter.license), place_of(waiter, group), id)
+  redis.call('ZADD', ready_key(waiter.license, group.name), place_of(waiter, group), id)
+  write_waiter(id, waiter)
+end
+
+local function leave_line(id, waiter)
+  redis.call('ZREM', queue_key(waiter.license), id)
+  if redis.call('ZREM', ready_key(waiter.license, waiter.group), id) == 0 then
+    redis.call('ZREM', parked_key(waiter.license, waiter.group), id)
+    redis.call('ZREM', parked_on_key(waiter.license), parked_member(id, waiter))
+  end
   redis.call('ZREM', WAITING, id)
   redis.call('HDEL', WAITERS, id)
 end
@@ -41,28 +81,130 @@ local function drop_gone(clock)
   if clock.recovering then return end -- the line stands still and keeps its order
   local ids = redis.call('ZRANGEBYSCORE', WAITING, '-inf', '(' .. string.format('%.0f', clock.now),
     'LIMIT', 0, SERVE_AT_ONCE)
-  for _, id in ipairs(ids) do
-    leave_line(id, read_waiter(id).license)
+  for _, id in ipairs(ids) do leave_line(id, read_waiter(id)) end
+end
+
+-- Put aside one whose machine is not admitted.
+local function park(id, waiter, place)
+  redis.call('ZREM', ready_key(waiter.license, waiter.group), id)
+  redis.call('ZADD', parked_key(waiter.license, waiter.group), place, id)
+  redis.call('ZADD', parked_on_key(waiter.license), 0, parked_member(id, waiter))
+end
+
+-- A machine was registered: those who were put aside for it can be served.
+local function unpark(license, machine)
+  local members = redis.call('ZRANGEBYLEX', parked_on_key(license),
+    '[' .. machine .. '\0', '(' .. machine .. '\1')
+  for _, member in ipairs(members) do
+    local id = string.sub(member, -16)
+    local waiter = read_waiter(id)
+    local parked = parked_key(license, waiter.group)
+    redis.call('ZADD', ready_key(license, waiter.group), redis.call('ZSCORE', parked, id), id)
+    redis.call('ZREM', parked, id)
+    redis.call('ZREM', parked_on_key(license), member)
   end
 end
 
--- Offer what is free, first come first served. One whose machine is not admitted is passed over.
+-- Whether so many seats can never be free together. One seat may always become free.
+local function is_impossible(quota, group, least)
+  return least > 1 and (least > quota.seats - quota.offline or (group.cap >= 0 and least > group.cap))
+end
+
+local function first_of(key)
+  local found = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return found[1], tonumber(found[2])
+end
+
+-- The first waiter of a group that could be served: of the ready ones, and of those put aside while
+-- a machine more is admitted.
+local function first_of_group(license, group, has_room)
+  local id, place = first_of(ready_key(license, group.name))
+  if has_room then
+    local parked, parked_place = first_of(parked_key(license, group.name))
+    if parked and (not id or parked_place < place) then return parked, parked_place end
+  end
+  return id, place
+end
+
+-- Whose turn it is: {id, place, waiter}, or nil. `policy` ends with the default group.
+local function whose_turn(license, groups, has_room)
+  local best
+  for _, group in ipairs(groups) do
+    local id, place = first_of_group(license, group, has_room)
+    local waiter = id and read_waiter(id)
+    if waiter and waiter.least <= room_in_group(license, group) then
+      local lent = group.reserve > group_use(license, group)
+      if not best or (lent and not best.lent) or (lent == best.lent and place < best.place) then
+        best = {id = id, place = place, waiter = waiter, lent = lent, group = group}
+      end
+    end
+  end
+  return best
+end
+
+-- Whether one that machines blocked for long stands before `place`, and a machine will leave for it.
+local function is_held_up(clock, license, groups, place)
+  for _, group in ipairs(groups) do
+    local id, parked_place = first_of(parked_key(license, group.name))
+    if id and parked_place < place
+      and clock.now - read_waiter(id).joined >= MACHINE_PATIENCE_MS
+      and redis.call('ZCOUNT', machines_key(license), 0, 0) > 0
+    then
+      return true
+    end
+  end
+  return false
+end
+
+local function offer(clock, license, quota, turn, free)
+  local lease = turn.waiter
+  leave_line(turn.id, lease)
+  lease.ttl, lease.offered = quota.ttl, true
+  lease.seats = math.min(lease.most, free, room_in_group(license, turn.group))
+  grant(clock, turn.id, lease, clock.now + OFFER_MS)
+  unpark(license, lease.machine)
+  redis.call('PUBLISH', OFFERS_CHANNEL, turn.id)
+end
+
+-- Offer what is free to those whose turn it is.
 local function serve_line(clock, license)
-  local queue = queue_key(license)
-  if clock.recovering or redis.call('EXISTS', queue) == 0 then return end
+  if clock.recovering or redis.call('EXISTS', queue_key(license)) == 0 then return end
   local quota = read_quota(license)
   if not quota then return end
   drop_gone(clock)
-  for _, id in ipairs(redis.call('ZRANGE', queue, 0, SERVE_AT_ONCE - 1)) do
-    local waiter = read_waiter(id)
-    local blocked = blocked_by(license, quota, waiter.machine)
-    if blocked == 'seats' then return end
-    if not blocked then
-      leave_line(id, license)
-      waiter.ttl = quota.ttl
-      waiter.offered = true
-      grant(clock, id, waiter, clock.now + OFFER_MS)
+  local groups = {unpack(quota.policy)}
+  groups[#groups + 1] = DEFAULT_GROUP
+  for _ = 1, SERVE_AT_ONCE do
+    local free = free_seats(license, quota)
+    if free <= 0 then return end
+    local turn = whose_turn(license, groups, has_room_for_machine(license, quota))
+    if not turn then return end
+    if is_impossible(quota, turn.group, turn.waiter.least) then
+      leave_line(turn.id, turn.waiter) -- seats were lowered: it is told so when it asks again
+    elseif turn.waiter.least > free then
+      return -- seats gather for it
+    elseif not is_admitted(license, quota, turn.waiter.machine) then
+      park(turn.id, turn.waiter, turn.place)
+    elseif is_held_up(clock, license, groups, turn.place) then
+      return
+    else
+      offer(clock, license, quota, turn, free)
     end
+  end
+end
+
+-- The license's policy has changed: everyone in line goes to the group it is in now.
+local function regroup_line(license, policy)
+  for _, id in ipairs(redis.call('ZRANGE', queue_key(license), 0, -1)) do
+    local waiter = read_waiter(id)
+    local group = group_of(policy, waiter.labels)
+    redis.call('ZREM', ready_key(license, waiter.group), id)
+    redis.call('ZREM', parked_key(license, waiter.group), id)
+    redis.call('ZREM', parked_on_key(license), parked_member(id, waiter))
+    waiter.group = group.name
+    write_waiter(id, waiter)
+    redis.call('ZADD', queue_key(license), place_of(waiter, group), id)
+    redis.call('ZADD', ready_key(license, group.name), place_of(waiter, group), id)
   end
 end
 

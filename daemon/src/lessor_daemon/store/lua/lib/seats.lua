@@ -2,7 +2,7 @@
 
 local function read_quota(license)
   local fields = redis.call('HMGET', quota_key(license),
-    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts')
+    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts', 'policy')
   if not fields[1] then return nil end
   local seats, machines = tonumber(fields[1]), tonumber(fields[2])
   return {
@@ -13,19 +13,28 @@ local function read_quota(license)
     kind = fields[5],
     expires = tonumber(fields[6]), -- wall clock, seconds; 0: never
     starts = tonumber(fields[7] or 0), -- likewise; 0: at once
+    policy = parse_policy(fields[8]),
   }
 end
 
--- What keeps `machine` from one more seat: 'seats', 'machines' or nil. Here the promise is decided.
+-- Seats that are not held, below 0 when they were lowered under use. Here the promise is decided.
+local function free_seats(license, quota)
+  return quota.seats - quota.offline - redis.call('SCARD', use_key(license))
+end
+
+-- Whether the machine quota admits one machine more.
+local function has_room_for_machine(license, quota)
+  return quota.machines < 0 or redis.call('ZCARD', machines_key(license)) < quota.machines
+end
+
+-- Whether the machine quota admits `machine`. And here.
+local function is_admitted(license, quota, machine)
+  return redis.call('ZSCORE', machines_key(license), machine) ~= false
+    or has_room_for_machine(license, quota)
+end
+
+-- What keeps `machine` from one more seat: 'seats', 'machines' or nil.
 local function blocked_by(license, quota, machine)
-  if redis.call('SCARD', use_key(license)) >= quota.seats - quota.offline then
-    return 'seats'
-  end
-  if quota.machines >= 0
-    and not redis.call('ZSCORE', machines_key(license), machine)
-    and redis.call('ZCARD', machines_key(license)) >= quota.machines
-  then
-    return 'machines'
-  end
-  return nil
+  if free_seats(license, quota) <= 0 then return 'seats' end
+  return not is_admitted(license, quota, machine) and 'machines' or nil
 end
