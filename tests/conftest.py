@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import HealthCheck, settings
 from support.daemon import DaemonProcess
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.daemon import MakeDaemon
+
+# How long an example takes says something about a busy machine, nothing about the code.
+settings.register_profile("lessor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lessor")
 
 
 @pytest.fixture(autouse=True)

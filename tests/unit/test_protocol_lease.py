@@ -223,7 +223,7 @@ class AnyLife(RuleBasedStateMachine):
 
 
 TestAnyLife = AnyLife.TestCase
-TestAnyLife.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAnyLife.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 @dataclass
@@ -270,7 +270,7 @@ def live_through(network: Network, *, ttl_ms: int, spread: float, until_ms: int)
     start=st.floats(0, 1),
     is_silent=st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_an_outage_of_half_a_ttl_never_reaches_the_stop_point(
     ttl_ms: int, spread: float, start: float, is_silent: bool
 ) -> None:
