@@ -8,6 +8,7 @@ import sys
 from lessor_protocol.duration import parse_duration_ms
 from lessor_protocol.fields import is_plain_text
 from lessor_protocol.messages import MAX_LABEL_TEXT
+from lessor_protocol.seats import parse_seats
 
 from . import exits
 
@@ -43,6 +44,14 @@ def duration_ms(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def seats(text: str) -> tuple[int, int]:
+    """An option's ``N`` or ``MIN..MAX``."""
+    try:
+        return parse_seats(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def label(text: str) -> tuple[str, str]:
     """An option's ``K=V``."""
     name, mark, value = text.partition("=")
@@ -74,6 +83,14 @@ def add_lease_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="K=V",
         help="shown to others who wait; may be repeated",
+    )
+    parser.add_argument(
+        "-N",
+        "--seats",
+        type=seats,
+        default=(1, 1),
+        metavar="N|MIN..MAX",
+        help="seats to take, together or not at all (1)",
     )
     parser.add_argument("-m", "--machine", metavar="ID", help="machine identity (found out)")
     kind = parser.add_mutually_exclusive_group()

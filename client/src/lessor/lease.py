@@ -35,13 +35,16 @@ def acquire(
     machine: str | None = None,
     ephemeral: bool | None = None,
     labels: Mapping[str, str] | None = None,
+    seats: int | tuple[int, int] = 1,
     connect_timeout: float = 30.0,
 ) -> Lease:
     """Take a seat of ``license`` and keep it until the ``with`` block ends.
 
-    ``wait`` is how long to wait for a seat, in seconds: ``None`` for ever, 0 asks once;
-    ``connect_timeout``, also in seconds, how long to try to reach a server at all. What is not
-    given comes from the environment and ``client.toml``, as for ``lessor run``.
+    ``seats`` are taken together or not at all; ``(2, 8)`` takes as many as are free from two to
+    eight, and ``lease.seats`` says how many that were. ``wait`` is how long to wait for them, in
+    seconds: ``None`` for ever, 0 asks once; ``connect_timeout``, also in seconds, how long to try
+    to reach a server at all. What is not given comes from the environment and ``client.toml``, as
+    for ``lessor run``.
 
     Raises ``Denied``, ``NoSeat``, ``Unreachable``, or ``UsageError`` for what cannot work.
 
@@ -69,6 +72,7 @@ def acquire(
             machine_id=machine,
             ephemeral=ephemeral,
             labels=labels,
+            seats=(seats, seats) if isinstance(seats, int) else seats,
         )
         keeper = Keeper(server, waiter, request)
         grant = keeper.acquire(
@@ -95,6 +99,7 @@ class Lease:
         self.id = format_lease_id(grant.lease_id)
         self.license = grant.license
         self.token = grant.token
+        self.seats = grant.seats
         self.lost = threading.Event()
         self._keeper = keeper
         self._server = server

@@ -33,14 +33,20 @@ def make_request(
     machine_id: str | None = None,
     ephemeral: bool | None = None,
     labels: Mapping[str, str] | None = None,
+    seats: tuple[int, int] = (1, 1),
 ) -> AcquireRequest:
-    """A request under a new lease id. Given ``labels`` win over those of the CI system."""
+    """A request under a new lease id for the least to the most ``seats``.
+
+    Given ``labels`` win over those of the CI system.
+    """
     return AcquireRequest(
         new_lease_id(),
         license,
         machine.identify(environ, machine_id, ephemeral),
         Process(pid, clean(command, MAX_TEXT) or "?", machine.user_name()),
         labels=merge_labels(ci.labels(environ), labels or {}),
+        seats=seats[0],
+        most_seats=seats[1],
     )
 
 

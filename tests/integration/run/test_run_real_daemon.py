@@ -78,3 +78,24 @@ def test_a_daemon_killed_and_restarted_disturbs_no_run(begin: Start, daemon: Dae
         "stopped",
         "released",
     ]
+
+
+def test_a_range_of_seats_takes_what_is_free_and_tells_the_command_how_many(
+    start: Start, make_daemon: Callable[..., DaemonProcess], tmp_path: Path
+) -> None:
+    daemon = make_daemon(bootstrap=BOOTSTRAP.replace("seats = 1", "seats = 5"))
+    daemon.start()
+    environ = {"LESSOR_API_KEY": (daemon.directory / "ci.key").read_text().strip()}
+
+    def begin(*arguments: str) -> Run:
+        return start(*arguments, url=daemon.url, environ=environ)
+
+    holder = begin("-N", "2", "--", "sleep", "1000")
+    holder.event("started")
+    counted = tmp_path / "count"
+    ranged = begin("-N", "2..8", "--", "sh", "-c", f"echo $LESSOR_COUNT > {counted}")
+    assert ranged.wait() == 0
+    assert counted.read_text() == "3\n"
+    refused = begin("-N", "6", "-w", "5s", "--", "true")
+    assert refused.wait() == 78
+    assert "at most 5 seats" in refused.stderr

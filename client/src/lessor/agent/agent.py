@@ -168,6 +168,7 @@ class Agent:
             "granted",
             lease_id=lease_id,
             license=granted.license,
+            seats=granted.seats,
             token=granted.token,
             ttl=granted.ttl_ms / 1000,
         )
@@ -175,7 +176,7 @@ class Agent:
             "LESSOR_LEASE_ID": lease_id,
             "LESSOR_FENCING_TOKEN": str(granted.token),
             "LESSOR_LICENSE": granted.license,
-            "LESSOR_COUNT": "1",
+            "LESSOR_COUNT": str(granted.seats),
             "LESSOR_URL": self._server.url,
         }
         self._leashed.start(self._state.deadline_ms, self._state.ttl_ms, settings)

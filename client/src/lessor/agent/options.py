@@ -5,6 +5,7 @@ from __future__ import annotations
 from lessor_protocol.duration import parse_duration_ms
 from lessor_protocol.fields import is_plain_text
 from lessor_protocol.messages import MAX_LABEL_TEXT
+from lessor_protocol.seats import parse_seats
 
 from lessor.errors import UsageError
 
@@ -23,7 +24,7 @@ Runs CMD only while it holds a seat. CMD is executed as it stands, never through
   -l, --license NAME        which license (LESSOR_LICENSE, else the only floating one)
   -w, --wait DURATION       how long to wait for a seat (no limit)
   -n, --no-wait             do not wait, the same as -w 0
-  -N, --seats N             seats this run takes (1)
+  -N, --seats N|MIN..MAX    seats this run takes, together (1)
   -s, --signal SIG          how the process tree is asked to stop (TERM)
   -k, --kill-after DURATION how long it may take to stop before it is killed (5s)
       --on-lost kill|warn   what happens when the lease is lost (kill)
@@ -101,9 +102,11 @@ class Options:
         "help",
         "kill_after_ms",
         "labels",
+        "least_seats",
         "level",
         "license",
         "machine",
+        "most_seats",
         "nested",
         "no_seat_code",
         "stop_signal",
@@ -119,9 +122,11 @@ class Options:
         self.help = False
         self.kill_after_ms = 5_000
         self.labels: dict[str, str] = {}
+        self.least_seats = 1
         self.level = narrator.NORMAL
         self.license = ""
         self.machine: str | None = None
+        self.most_seats = 1
         self.nested = False
         self.no_seat_code: int | None = None
         self.stop_signal = parse_signal("TERM")
@@ -226,8 +231,7 @@ def _read_rare_value(options: Options, name: str, value: str) -> None:
     elif name == "--events-fd":
         options.events_fd = _number(value, 1 << 20)
     elif name == "--seats":
-        if value != "1":
-            raise ValueError("one run takes one seat; more are not supported yet")
+        options.least_seats, options.most_seats = parse_seats(value)
     else:
         raise ValueError("offline licenses are not supported yet")
 

@@ -135,6 +135,8 @@ class Seeker:
                 machine.identify(self._environ, self._options.machine, self._options.ephemeral),
                 Process(os.getpid(), command, machine.user_name()),
                 labels=labels,
+                seats=self._options.least_seats,
+                most_seats=self._options.most_seats,
             )
             self._on_ask()
         return self._request

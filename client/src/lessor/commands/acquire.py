@@ -76,6 +76,7 @@ def main(argv: list[str]) -> int:
         machine_id=options.machine,
         ephemeral=options.ephemeral,
         labels=dict(options.label),
+        seats=options.seats,
     )
     keeper = Keeper(server, waiter, request)
     lease = keeper.acquire(
