@@ -47,6 +47,8 @@ class Cgroup:
         if not os.access(f"{self.path}/cgroup.kill", os.W_OK):
             self.remove()
             self.path = None
+            return
+        _sweep(self.path.rpartition("/")[0])
 
     def enter(self) -> None:
         """Move this process, and so the children it is going to have, into the group."""
@@ -100,6 +102,17 @@ def _remove(path: str) -> None:
                 _remove(f"{path}/{name}")
         else:
             return
+
+
+def _sweep(path: str) -> None:
+    """Remove empty groups whose run is over: where all was killed, nobody did.
+
+    The kernel removes none that anybody is in, so a run of another pid namespace is safe.
+    """
+    for name in _inner_groups(path):
+        pid = name.removeprefix(PREFIX)
+        if not os.access(f"/proc/{pid}", os.F_OK) and os.access("/proc/self", os.F_OK):
+            _remove(f"{path}/{name}")
 
 
 def _inner_groups(path: str) -> list[str]:
