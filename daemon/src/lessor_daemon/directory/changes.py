@@ -57,7 +57,8 @@ class Plan(Generic[Result]):
     """What a change would do.
 
     ``before`` and ``after`` are what the audit shows; no secret may be in them. Without edits,
-    quota or endings there is nothing to do, and nothing is recorded.
+    quota or endings there is nothing to do, and nothing is recorded. ``is_recorded`` is False only
+    where the audit itself goes.
     """
 
     result: Result
@@ -69,6 +70,7 @@ class Plan(Generic[Result]):
     unused: Sequence[str] = ()
     endings: Sequence[EndOnline] = ()
     quota: Quota | None = None
+    is_recorded: bool = True
 
     @property
     def is_empty(self) -> bool:
@@ -176,7 +178,9 @@ class Changes:
 
 
 def entry_of(actor: Actor, plan: Plan[Any]) -> bytes:
-    """The entry of the audit."""
+    """The entry of the audit; empty where there is none."""
+    if not plan.is_recorded:
+        return b""
     packed: bytes = msgpack.packb(
         {
             "actor": asdict(actor),

@@ -134,7 +134,16 @@ class Organizations:
             members = await stored.members(self._store, slug)
             before = {"members": [asdict(one) for one in members.values()], "licenses": names}
             edits = [Edit(key) for key in gone]
-            return Plan(None, "organization.remove", slug, before, None, edits, unused=names)
+            return Plan(
+                None,
+                "organization.remove",
+                slug,
+                before,
+                None,
+                edits,
+                unused=names,
+                is_recorded=False,
+            )
 
         await self._changes.make(slug, actor, decide, dry_run=dry_run)
         if dry_run:

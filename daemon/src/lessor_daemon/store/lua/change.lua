@@ -4,8 +4,8 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)    2 version it was decided on   3 id of this change
 --            4 entry for the audit
---            5 edits, msgpack: {key, field, value} each; without a value the field goes, without
---              a field the key
+--            5 edits of hashes, msgpack: {key, field, value} each; without a value the field goes,
+--              without a field the key. A license can also leave the set of licenses
 --            6 licenses that must hold no seat, msgpack
 --            7 members whose online session ends, msgpack: {license, e-mail, reason, text} each
 -- Output  reply(clock, status, version, ending): changed | repeated | moved | in_use
@@ -37,7 +37,7 @@ for _, edit in ipairs(edits) do
   if value then
     redis.call('HSET', key, field, value)
   elseif field then
-    redis.call('HDEL', key, field)
+    redis.call(key == LICENSES and 'SREM' or 'HDEL', key, field)
   else
     redis.call('DEL', key)
   end
