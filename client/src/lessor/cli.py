@@ -17,12 +17,19 @@ COMMANDS = {
     "acquire": "take a seat and keep it until it is released or a process ends",
     "release": "give a seat back",
     "status": "licenses, seats and who holds them",
+    "org": "organizations",
+    "member": "the members of the organization",
+    "license": "licenses and their registered users",
+    "key": "API keys",
+    "machine": "registered machines",
+    "session": "who holds and who held seats",
+    "audit": "who changed what",
     "serve": "the server (comes with lessor-daemon)",
     "version": "what is installed here",
 }
 
 USAGE = "usage: lessor COMMAND [options]\n\ncommands:\n" + "".join(
-    f"  {name:<9} {text}\n" for name, text in COMMANDS.items()
+    f"  {name:<10} {text}\n" for name, text in COMMANDS.items()
 )
 
 

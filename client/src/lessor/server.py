@@ -84,7 +84,7 @@ class Server:
 
     def licenses(self, organization: str, timeout_ms: int) -> list[dict[str, object]]:
         """The licenses of the key's organization and how much of each is in use."""
-        return self._items(f"/v1/orgs/{_quote(organization)}/licenses", timeout_ms)
+        return self._items(f"/v1/orgs/{quote(organization)}/licenses", timeout_ms)
 
     def leases(self, timeout_ms: int) -> list[dict[str, object]]:
         """The leases that the key may see, of all pages."""
@@ -105,7 +105,7 @@ class Server:
             cursor = page.get("next")
             if not isinstance(cursor, str) or not cursor:
                 return items
-            query = f"?cursor={_quote(cursor)}"
+            query = f"?cursor={quote(cursor)}"
 
     def _call(
         self, method: str, path: str, timeout_ms: int, message: object = None
@@ -121,7 +121,7 @@ class Server:
         for _ in self._links:
             link = self._links[self._current]
             try:
-                return _read_answer(link, link.request(method, path, headers, body, until_ms))
+                return read_answer(link, link.request(method, path, headers, body, until_ms))
             except NoAnswer as error:
                 troubles.append(str(error))
             except Problem as problem:
@@ -134,7 +134,8 @@ class Server:
         raise refusal if refusal is not None else NoAnswer("; ".join(troubles))
 
 
-def _read_answer(link: Link, response: Response) -> tuple[int, object]:
+def read_answer(link: Link, response: Response) -> tuple[int, object]:
+    """Status and message of a response. Raises ``Problem`` or ``NoAnswer``."""
     status = response.status
     if status == 204:
         return status, None
@@ -189,7 +190,7 @@ def _objects(value: object) -> list[dict[str, object]]:
     return [_object(item) for _, item in items]
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """Percent-encode everything but letters, digits and ``-._~``."""
     return "".join(
         char if char.isascii() and (char.isalnum() or char in "-._~") else _percent(char)
