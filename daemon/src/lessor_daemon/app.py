@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ from .leasing.memory import ClockMemory, memory_path
 from .leasing.service import Leasing
 from .leasing.settings import DURABLE, NEW, UNTRUSTED, LeasingSettings
 from .metrics import Metrics
+from .store import checks as store_checks
 from .store.embedded import EmbeddedStore
 from .store.errors import StoreUnavailable
 from .store.store import Store
@@ -211,8 +213,12 @@ class Daemon:
         loop = asyncio.get_running_loop()
         tell_at = loop.time() + TELL_AFTER_SECONDS
         pause = FIRST_PAUSE_SECONDS
+        is_checked = self._config.is_embedded
         while True:
             try:
+                if not is_checked:
+                    await self._check_store(services.store)
+                    is_checked = True
                 made = await self._prepare(services)
             except StoreUnavailable as error:
                 if loop.time() >= tell_at:
@@ -228,6 +234,18 @@ class Daemon:
         _log.info("ready", url=url)
         if made and self._config.log_format == "console":
             first_steps.show(url, made)
+
+    async def _check_store(self, store: Store) -> None:
+        """Say which settings of the store are not as the promise needs them."""
+        config = self._config
+        durable = config.store_durable
+        found = await store_checks.check(store, durable=durable, failover_ms=config.failover_ms)
+        untrue = store_checks.contradicts_durable(found)
+        if untrue is not None:
+            why = f"is not true: {untrue.setting} is {untrue.value!r}, not {untrue.needed!r}"
+            raise ConfigurationError(config.places["store_durable"], why)
+        for one in found:
+            _log.warning("store_setting", **asdict(one))
 
     async def _prepare(self, services: Services) -> list[Path]:
         await services.store.ping()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
+from .errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -39,7 +41,7 @@ async def listen(store: Store, on_message: Mapping[str, Callable[[bytes], None]]
                     message = await subscription.get_message(timeout=READ_SECONDS)
                     if message is not None:
                         on_message[message["channel"].decode()](message["data"])
-        except (RedisError, OSError, RuntimeError) as error:
+        except (StoreUnavailable, RedisError, OSError, RuntimeError) as error:
             # RuntimeError: redis' own word for a subscription whose connection is gone.
             _log.debug("messages_interrupted", error=str(error))
         await asyncio.sleep(pause)

@@ -155,9 +155,10 @@ class SentinelTopology(WatchedTopology):
         return answers
 
 
-def _fields(reply: list[bytes]) -> Mapping[str, str]:
-    words = [word.decode() for word in reply]
-    return dict(zip(words[::2], words[1::2], strict=True))
+def _fields(reply: dict[bytes, bytes] | list[bytes]) -> Mapping[str, str]:
+    """A map, which the older protocol has as a flat list."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(): value.decode() for name, value in pairs}
 
 
 def _address(fields: Mapping[str, str]) -> Address:
