@@ -214,7 +214,7 @@ def test_what_is_said_not_to_be_there_yet_is_refused_by_the_server() -> None:
         load(["--workers=2"], {})
 
 
-@pytest.mark.parametrize("option", ["--seats=2", "--offline=seat.lic"])
+@pytest.mark.parametrize("option", ["--offline=seat.lic"])
 def test_what_is_said_not_to_be_there_yet_is_refused_by_the_client(option: str) -> None:
     with pytest.raises(UsageError):
         parse([option, "--", "true"])

@@ -92,12 +92,24 @@ def test_the_retry_that_a_server_asks_for_never_passes_the_end_of_the_wait() -> 
     assert state.due_ms == 5_000
 
 
-def test_a_place_in_the_queue_outlives_an_outage_longer_than_the_connect_timeout() -> None:
+def test_a_place_in_the_line_outlives_outages_each_shorter_than_the_connect_timeout() -> None:
     state = lease.sent(lease.begin(0, wait_ms=None, connect_timeout_ms=30_000), 0)
     state = lease.queued(state, 0, retry_after_ms=1_000)
-    for now_ms in range(1_000, 120_000, 10_000):
-        state = lease.failed(lease.sent(state, now_ms), now_ms, reason="refused")
+    for outage_ms in range(100_000, 1_000_000, 100_000):
+        for now_ms in range(outage_ms, outage_ms + 30_000, 2_000):
+            state = lease.failed(lease.sent(state, now_ms), now_ms, reason="refused")
+        state = lease.queued(lease.sent(state, now_ms), now_ms, retry_after_ms=1_000)
     assert state.phase == lease.WAITING
+
+
+def test_no_server_for_the_connect_timeout_ends_the_wait_too() -> None:
+    state = lease.sent(lease.begin(0, wait_ms=None, connect_timeout_ms=30_000), 0)
+    state = lease.queued(state, 0, retry_after_ms=1_000)
+    for now_ms in (100_000, 129_999):
+        state = lease.failed(lease.sent(state, now_ms), now_ms, reason="refused")
+        assert state.phase == lease.WAITING
+    state = lease.failed(lease.sent(state, 130_000), 130_000, reason="refused")
+    assert (state.phase, state.code) == (lease.REFUSED, lease.UNREACHABLE)
 
 
 def test_no_server_within_the_connect_timeout_is_the_end() -> None:

@@ -64,11 +64,13 @@ class LeaseState:
 
     ``due_ms`` is when the next request should start, ``sent_ms`` when the one in flight did
     (``None``: none is). ``wait_until_ms`` and ``reach_until_ms`` bound the wait for a seat and for
-    any answer at all. ``spread`` in [0, 1) keeps clients that started together apart.
+    any answer at all; the latter counts anew, ``connect_timeout_ms``, from each outage on.
+    ``spread`` in [0, 1) keeps clients that started together apart.
     """
 
     __slots__ = (
         "code",
+        "connect_timeout_ms",
         "deadline_ms",
         "due_ms",
         "failures",
@@ -95,6 +97,7 @@ class LeaseState:
         self.sent_ms: int | None = None
         self.failures = 0
         self.one_try = False
+        self.connect_timeout_ms = 0
         self.wait_until_ms = NEVER
         self.reach_until_ms = NEVER
         self.release_until_ms = NEVER
@@ -125,6 +128,7 @@ def begin(
         due_ms=now_ms,
         one_try=wait_ms == 0,
         wait_until_ms=NEVER if wait_ms is None else now_ms + wait_ms,
+        connect_timeout_ms=connect_timeout_ms,
         reach_until_ms=now_ms + connect_timeout_ms,
         spread=spread,
     )
@@ -278,11 +282,15 @@ def _again(
     again = _replace(
         state, code=code, reason=reason, sent_ms=None, failures=state.failures + 1, due_ms=due_ms
     )
-    if state.phase == ACQUIRING:
-        if state.one_try or now_ms >= state.reach_until_ms:
-            return _replace(again, phase=REFUSED)
-        return _replace(again, due_ms=min(due_ms, state.reach_until_ms))
-    return passed(again, now_ms)
+    if state.phase not in (ACQUIRING, WAITING):
+        return passed(again, now_ms)
+    reach_until_ms = state.reach_until_ms
+    if state.phase == WAITING and state.failures == 0:
+        reach_until_ms = now_ms + state.connect_timeout_ms
+    if state.one_try or now_ms >= reach_until_ms:
+        return _replace(again, phase=REFUSED)
+    due_ms = min(due_ms, reach_until_ms)
+    return passed(_replace(again, reach_until_ms=reach_until_ms, due_ms=due_ms), now_ms)
 
 
 def lost(state: LeaseState, *, code: str, reason: str) -> LeaseState:
