@@ -290,7 +290,7 @@ class Daemon:
         deadline = loop.time() + self._config.drain_ms / 1000
         _log.info("draining", seconds=self._config.drain_ms / 1000)
         services.leasing.start_draining()
-        self._serving.is_draining = True
+        self._serving.start_draining()
         quiet = asyncio.create_task(self._serving.quiet())
         hurried = asyncio.create_task(signals.hurried.wait())
         try:

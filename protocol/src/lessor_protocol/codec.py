@@ -39,19 +39,23 @@ def decode(data: bytes, media_type: str) -> object:
 
     Raises ``Problem``: ``too_large``, ``malformed`` or ``unsupported_type``.
     """
-    if len(data) > MAX_BYTES:
-        raise Problem("too_large", f"a message has at most {MAX_BYTES} bytes, this one {len(data)}")
+    _check_size(data)
     if media_type == MSGPACK:
-        value = _unpack(data)
+        value = unpack(data)
     elif media_type == JSON:
         value = _parse_json(data)
     else:
         raise Problem("unsupported_type", f"send {JSON} or {MSGPACK}, not {media_type!r}")
-    _check_bounds(value)
+    check_bounds(value)
     return value
 
 
-def _unpack(data: bytes) -> object:
+def unpack(data: bytes) -> object:
+    """The msgpack value in ``data``, for who calls ``check_bounds`` where it is needed.
+
+    Raises ``Problem``: ``too_large`` or ``malformed``.
+    """
+    _check_size(data)
     try:
         return msgpack.unpackb(
             data,
@@ -63,6 +67,11 @@ def _unpack(data: bytes) -> object:
         )
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError, OverflowError) as error:
         raise Problem("malformed", f"not a msgpack message: {_first_line(error)}") from None
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise Problem("too_large", f"a message has at most {MAX_BYTES} bytes, this one {len(data)}")
 
 
 def _parse_json(data: bytes) -> object:
@@ -86,8 +95,11 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
-def _check_bounds(value: object) -> None:
-    """Bound nesting and the number of values, without recursion of our own."""
+def check_bounds(value: object) -> None:
+    """Bound nesting and the number of values, without recursion of our own.
+
+    Raises ``Problem`` ``malformed``.
+    """
     level: list[object] = [value]
     count = 0
     for _ in range(MAX_DEPTH):

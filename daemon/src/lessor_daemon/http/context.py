@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from lessor_protocol.errors import Problem
 
+from .streams import Streams
+
 if TYPE_CHECKING:
     from lessor_daemon.directory.service import Directory
     from lessor_daemon.leasing.service import Leasing
@@ -24,6 +26,7 @@ class Serving:
         self.is_ready = False
         """The store was reached and knows every organization and key it should."""
         self.is_draining = False
+        self.streams = Streams()
         self._calls = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -39,6 +42,11 @@ class Serving:
                 "the daemon has not reached its store yet",
                 retry_after=STARTING_RETRY_SECONDS,
             )
+
+    def start_draining(self) -> None:
+        """From now on clients are sent away, those of streams at once."""
+        self.is_draining = True
+        self.streams.drain()
 
     def call_begins(self) -> None:
         """Count a call in."""

@@ -22,6 +22,9 @@ REQUEST_ID_HEADER = "Lessor-Request-Id"
 VERSION_HEADER = "Lessor-Protocol"
 SERVER = "lessor"
 """Instead of the versions of Python and aiohttp, which are nobody's business."""
+STREAM = "stream"
+"""The route that is a connection rather than a call."""
+_REQUEST_ID = "request_id"
 
 _log = logs.get_logger("lessor.http")
 
@@ -31,11 +34,18 @@ def new_request_id() -> str:
     return os.urandom(8).hex()
 
 
+def request_id_of(request: web.Request) -> str:
+    """The id of the call that ``converse`` has begun."""
+    found: str = request[_REQUEST_ID]
+    return found
+
+
 @web.middleware
 async def converse(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Wrap a call: nothing but an answer with a stable code leaves the daemon."""
     serving = request.app[SERVING]
     request_id = new_request_id()
+    request[_REQUEST_ID] = request_id
     logs.bind(request=request_id)
     started = time.perf_counter()
     serving.call_begins()
@@ -43,8 +53,7 @@ async def converse(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await _answer(request, handler)
     finally:
         serving.call_ends()
-        seconds = time.perf_counter() - started
-        request.app[METRICS].request_seconds.labels(_operation(request)).observe(seconds)
+        _observe(request, time.perf_counter() - started)
     response.headers[REQUEST_ID_HEADER] = request_id
     response.headers["Server"] = SERVER
     if serving.is_draining:
@@ -97,6 +106,12 @@ def _check_version(request: web.Request) -> None:
             f"this server speaks version {PROTOCOL_VERSION} of the protocol",
             data={"supported": [PROTOCOL_VERSION]},
         )
+
+
+def _observe(request: web.Request, seconds: float) -> None:
+    operation = _operation(request)
+    if operation != STREAM:  # its frames are timed one by one
+        request.app[METRICS].request_seconds.labels(operation).observe(seconds)
 
 
 def _operation(request: web.Request) -> str:

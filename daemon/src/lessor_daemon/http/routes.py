@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
-from . import leases, ops
+from . import leases, ops, stream
 from .administration import routes as administration
 from .context import DIRECTORY, LEASING, METRICS, SERVING, STORE
-from .conversation import converse
+from .conversation import STREAM, converse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +37,7 @@ API = (
     Route("GET", "/v1/leases", leases.leases, "leases"),
     Route("GET", "/v1/leases/{id}", leases.lease, "lease"),
     Route("DELETE", "/v1/leases/{id}", leases.release, "release"),
+    Route("GET", "/v1/stream", stream.stream, STREAM),
     *(Route(*route) for route in administration.ROUTES),
 )
 OPS = (

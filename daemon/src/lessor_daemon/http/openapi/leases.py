@@ -66,6 +66,9 @@ def paths() -> Schema:
                 parameters=[lease_id],
             ),
         },
+        "/v1/stream": {
+            "get": call("The WebSocket: docs/protocol.md", {"101": ("frames follow", None)})
+        },
         "/v1/whoami": {"get": call("The key itself", {"200": ("it", ref("Whoami"))})},
         "/livez": {"get": probe("The daemon is alive", codec.JSON)},
         "/readyz": {"get": probe("The daemon can serve calls", codec.JSON)},
