@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -217,7 +216,7 @@ class Daemon:
         while True:
             try:
                 if not is_checked:
-                    await self._check_store(services.store)
+                    await store_checks.tell(services.store, self._config)
                     is_checked = True
                 made = await self._prepare(services)
             except StoreUnavailable as error:
@@ -234,18 +233,6 @@ class Daemon:
         _log.info("ready", url=url)
         if made and self._config.log_format == "console":
             first_steps.show(url, made)
-
-    async def _check_store(self, store: Store) -> None:
-        """Say which settings of the store are not as the promise needs them."""
-        config = self._config
-        durable = config.store_durable
-        found = await store_checks.check(store, durable=durable, failover_ms=config.failover_ms)
-        untrue = store_checks.contradicts_durable(found)
-        if untrue is not None:
-            why = f"is not true: {untrue.setting} is {untrue.value!r}, not {untrue.needed!r}"
-            raise ConfigurationError(config.places["store_durable"], why)
-        for one in found:
-            _log.warning("store_setting", **asdict(one))
 
     async def _prepare(self, services: Services) -> list[Path]:
         await services.store.ping()

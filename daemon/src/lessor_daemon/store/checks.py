@@ -6,10 +6,13 @@ Looked at once, at the start. What is not as needed is said by name; only a fals
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from redis.exceptions import RedisError, ResponseError
+
+from lessor_daemon.errors import ConfigurationError
 
 from .errors import StoreUnavailable
 from .topology.cluster import ClusterTopology
@@ -20,10 +23,14 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from lessor_daemon.config import Config
+
     from .store import Store
 
 ASKED = ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write", "cluster-*")
 APPENDFSYNC = "appendfsync"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,19 @@ async def check(store: Store, *, durable: bool, failover_ms: int) -> list[Findin
     return found
 
 
-def contradicts_durable(findings: list[Finding]) -> Finding | None:
-    """The finding that makes ``--store-durable`` untrue."""
-    return next((one for one in findings if one.setting == APPENDFSYNC and one.value), None)
+async def tell(store: Store, config: Config) -> None:
+    """Log each finding.
+
+    Raises ``ConfigurationError`` when ``--store-durable`` is not true, or ``StoreUnavailable``.
+    """
+    durable = config.store_durable
+    found = await check(store, durable=durable, failover_ms=config.failover_ms)
+    for one in found:
+        if durable and one.setting == APPENDFSYNC:
+            why = f"is not true: {one.setting} is {one.value!r}, not {one.needed!r}"
+            raise ConfigurationError(config.places["store_durable"], why)
+    for one in found:
+        _log.warning("store_setting", **asdict(one))
 
 
 async def _read(client: Redis) -> Mapping[str, str]:
