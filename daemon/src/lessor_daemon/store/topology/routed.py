@@ -91,8 +91,7 @@ def key_of(command: tuple[Any, ...]) -> bytes:
     name = str(command[0]).upper()
     at = _KEY_AT.get(name, 1)
     if name in ("XREAD", "XREADGROUP"):
-        words = [word if isinstance(word, str) else "" for word in command]
-        at = [word.upper() for word in words].index("STREAMS") + 1
+        at = next(i for i, word in enumerate(command) if word in ("STREAMS", b"STREAMS")) + 1
     if len(command) <= at:
         return b""
     key = command[at]
