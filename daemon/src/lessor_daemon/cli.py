@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from . import config, logs
-from .app import Daemon
+from . import app, config, logs, loops
 from .bootstrap import read_bootstrap
 from .errors import ConfigurationError, DaemonError
 
@@ -31,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = config.load(arguments, os.environ)
         places = settings.places
         logs.configure(settings.log_format, settings.log_level)
-        asyncio.run(Daemon(settings, _bootstrap(settings)).run())
+        loops.run(app.run(settings, _bootstrap(settings)))
     except Exception as error:  # noqa: BLE001  # the outermost frame: all of it becomes an exit code
-        return _exit_code(error, places)
+        return exit_code(error, places)
     return 0
 
 
@@ -45,7 +43,7 @@ def _bootstrap(settings: config.Config) -> Bootstrap | None:
     )
 
 
-def _exit_code(error: Exception, places: Mapping[str, str]) -> int:
+def exit_code(error: Exception, places: Mapping[str, str]) -> int:
     """Log why the daemon ends. An operator's mistake gets a line, one of ours a trace."""
     known = _find(error)
     if isinstance(known, ConfigurationError):

@@ -44,6 +44,7 @@ class Config:
     secret_file: Path
     max_ttl_ms: int
     new_store: bool
+    workers: int
     drain_ms: int
     max_connections: int | None
     log_format: str
@@ -109,12 +110,16 @@ MAX_TTL = Option("max_ttl", settings.max_ttl_ms, "60s", "DURATION", "longest ttl
 NEW_STORE = Option(
     "new_store", settings.flag, False, None, "the external store has never held leases"
 )
-WORKERS = Option("workers", settings.workers, "1", "N", "processes that serve; only 1 for now")
+WORKERS = Option("workers", settings.workers, "1", "N", "processes that serve")
 DRAIN = Option(
     "drain", settings.duration_ms, "10s", "DURATION", "longest time to finish calls at the end"
 )
 MAX_CONNECTIONS = Option(
-    "max_connections", settings.connections, None, "N", "default: what the open-file limit allows"
+    "max_connections",
+    settings.connections,
+    None,
+    "N",
+    "of one worker (default: what the open-file limit allows)",
 )
 LOG_FORMAT = Option("log_format", settings.log_format, "console", "console|json", "of each line")
 LOG_LEVEL = Option("log_level", settings.log_level, "info", "debug|info|warning", "least to log")
@@ -158,7 +163,6 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     if max_ttl_ms < min_ttl_ms:
         why = f"must be at least {format_duration(min_ttl_ms)}"
         raise ConfigurationError(sources.place(MAX_TTL), why)
-    sources.value(WORKERS)
     store = sources.value(STORE)
     store_durable = sources.value(STORE_DURABLE)
     if store_durable and store != EMBEDDED and store_url.parse(store).kind != store_url.SINGLE:
@@ -174,6 +178,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         secret_file=sources.optional(SECRET_FILE) or data_dir / "secret",
         max_ttl_ms=max_ttl_ms,
         new_store=sources.value(NEW_STORE),
+        workers=sources.value(WORKERS),
         drain_ms=sources.value(DRAIN),
         max_connections=sources.optional(MAX_CONNECTIONS),
         log_format=sources.value(LOG_FORMAT),

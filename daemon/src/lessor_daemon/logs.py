@@ -33,8 +33,17 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]*@")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 
-def configure(log_format: str, level: str = "info", stream: TextIO | None = None) -> None:
-    """Send all that the process logs to ``stream`` (stderr) as ``console`` or ``json`` lines."""
+def configure(
+    log_format: str,
+    level: str = "info",
+    stream: TextIO | None = None,
+    *,
+    worker: int | None = None,
+) -> None:
+    """Send all that the process logs to ``stream`` (stderr) as ``console`` or ``json`` lines.
+
+    Those of a worker carry its number.
+    """
     out = stream or sys.stderr
     shared: list[Processor] = [
         merge_contextvars,
@@ -44,6 +53,8 @@ def configure(log_format: str, level: str = "info", stream: TextIO | None = None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    if worker is not None:
+        shared.append(_of_worker(worker))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -92,6 +103,14 @@ def get_logger(name: str) -> FilteringBoundLogger:
 def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take API keys and the passwords of URLs out of every value, however deep it stands."""
     return {name: _clean(value) for name, value in event.items()}
+
+
+def _of_worker(number: int) -> Processor:
+    def add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = number
+        return event
+
+    return add_worker
 
 
 def _what_and_when_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -13,12 +13,13 @@ from lessor_protocol import PROTOCOL_VERSION
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from . import __version__
+from . import __version__, reports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from .leasing.service import LicenseGauges
+    from .reports import Report
 
 _LICENSE = ("org", "license")
 
@@ -39,6 +40,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.ask_others: Callable[[], Awaitable[Report]] = _nobody
+        """What the other processes of this daemon have counted."""
         self.seats = Gauge("lessor_seats", "Seats of the license", _LICENSE, registry=registry)
         self.leases = Gauge("lessor_leases", "Seats that leases hold", _LICENSE, registry=registry)
         self.offline_seats = Gauge(
@@ -53,6 +56,12 @@ class Metrics:
         )
         self.queue_length = Gauge(
             "lessor_queue_length", "Runs that wait for a seat", _LICENSE, registry=registry
+        )
+        self.license_expires = Gauge(
+            "lessor_license_expires_timestamp_seconds",
+            "When the license expires, for those that do",
+            _LICENSE,
+            registry=registry,
         )
         self.acquire_total = Counter(
             "lessor_acquire", "Calls to acquire, by outcome", ["result"], registry=registry
@@ -122,15 +131,19 @@ class Metrics:
 
     def hide_licenses(self) -> None:
         """Show no license: a missing value is honest where an old one would mislead."""
-        for gauge in (
+        for gauge in self._of_licenses():
+            gauge.clear()
+
+    def _of_licenses(self) -> tuple[Gauge, ...]:
+        return (
             self.seats,
             self.leases,
             self.offline_seats,
             self.machines,
             self.machine_quota,
             self.queue_length,
-        ):
-            gauge.clear()
+            self.license_expires,
+        )
 
     async def watch_loop(self) -> None:
         """Measure how late the event loop serves a timer, for as long as the daemon runs."""
@@ -142,6 +155,18 @@ class Metrics:
             worst = [*worst[1 - LAG_WINDOW :], max(0.0, loop.time() - due)]
             self.loop_lag_seconds.set(max(worst))
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def report(self) -> Report:
+        """What this process adds to the metrics of a daemon of several."""
+        without = [one.name for gauge in self._of_licenses() for one in gauge.describe()]
+        return reports.report_of(self.registry, without)
+
+    def exposition(self, others: Report) -> bytes:
+        """All metrics in Prometheus' text format, with those of other processes of this daemon."""
+        if not others:
+            return generate_latest(self.registry)
+        own = reports.report_of(self.registry)
+        return reports.exposition(reports.merge([own, others]))
+
+
+async def _nobody() -> Report:
+    return []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning")
 LONGEST_DURATION_MS = 3_600_000
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ def max_ttl_ms(raw: object) -> int:
 
 def workers(raw: object) -> int:
     """The number of worker processes."""
-    if _whole_number(raw) != 1:
-        raise ValueError("only 1 is supported for now")
-    return 1
+    found = _whole_number(raw)
+    if not 1 <= found <= MOST_WORKERS:
+        raise ValueError(f"must be from 1 to {MOST_WORKERS}")
+    return found
 
 
 def connections(raw: object) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 from lessor_protocol import codec
@@ -184,8 +184,8 @@ class Refusal(asyncio.Protocol):
             f"Retry-After: 1\r\n{REQUEST_ID_HEADER}: {new_request_id()}\r\n"
             "Connection: close\r\n\r\n"
         )
-        if isinstance(transport, asyncio.Transport):
-            transport.write(head.encode() + body)
+        # By name: uvloop's transports are nobody's subclasses.
+        cast("asyncio.Transport", transport).write(head.encode() + body)
         transport.close()
 
 

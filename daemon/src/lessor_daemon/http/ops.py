@@ -52,7 +52,9 @@ async def metrics(request: web.Request) -> web.Response:
         shown.hide_licenses()
     else:
         shown.show_licenses(gauges)
-    return web.Response(body=shown.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    others = await shown.ask_others()
+    text = shown.exposition(others)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def openapi(_request: web.Request) -> web.Response:

@@ -71,6 +71,18 @@ class ClockMemory:
         self.clocks = clocks
 
 
+class BorrowedMemory(ClockMemory):
+    """Of a worker: what its parent has read. The parent alone writes the file."""
+
+    def __init__(self, clocks: dict[str, Remembered], *, is_copy: bool) -> None:
+        super().__init__(Path(os.devnull))
+        self.clocks = clocks
+        self.is_copy = is_copy
+
+    def save(self, clocks: dict[str, Remembered], *, wall_seconds: float) -> None:
+        """Nothing: one that has just started would forget what others know."""
+
+
 def memory_path(data_dir: Path, store_url: str | None) -> Path:
     """Where the clocks of a store are kept; None is the embedded one."""
     if store_url is None:

@@ -163,7 +163,9 @@ class EmbeddedStore:
         if self._binary is None or self._lock_fd is None:
             raise RuntimeError("the store is not started")
         child = await asyncio.create_subprocess_exec(
-            *_command([str(self._binary), *server_arguments(self._dir, self.socket_path)]),
+            *tied_to_this_process(
+                [str(self._binary), *server_arguments(self._dir, self.socket_path)], umask=0o077
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -171,7 +173,6 @@ class EmbeddedStore:
             pass_fds=(self._lock_fd,),
             # Its own session: Ctrl-C is for the daemon, which ends the child when it is done.
             start_new_session=True,
-            umask=0o077,
         )
         self._child = child
         try:
@@ -179,7 +180,7 @@ class EmbeddedStore:
             code = await child.wait()
             self._log.error("store_exited", code=code, store_pid=child.pid)
         finally:
-            await _end(child)
+            await end_child(child)
 
     async def _relay_output(self, child: asyncio.subprocess.Process) -> None:
         if child.stdout is None:
@@ -273,7 +274,7 @@ async def _runs(binary: Path) -> bool:
     except TimeoutError:
         return False
     finally:
-        await _end(child)
+        await end_child(child)
 
 
 async def _answers(socket_path: Path) -> bool:
@@ -291,7 +292,7 @@ async def _answers(socket_path: Path) -> bool:
         writer.close()
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def end_child(child: asyncio.subprocess.Process) -> None:
     """TERM, then KILL. Nothing is lost either way: what was answered is on disk."""
     if child.returncode is not None:
         return
@@ -314,9 +315,11 @@ def _try_lock(lock_fd: int) -> bool:
     return True
 
 
-def _command(server: list[str]) -> list[str]:
-    """How to start ``server`` so that it never outlives this process, where the kernel helps."""
-    if sys.platform != "linux":
-        return server
+def tied_to_this_process(command: list[str], *, umask: int = -1) -> list[str]:
+    """How to start ``command`` so that it never outlives this process, where the kernel helps.
+
+    ``umask`` -1 leaves it as it is.
+    """
     # -I -S: no site, no user code; it starts in a few milliseconds.
-    return [sys.executable, "-I", "-S", child_program.__file__, str(os.getpid()), *server]
+    program = [sys.executable, "-I", "-S", child_program.__file__]
+    return [*program, str(os.getpid()), str(umask), *command]

@@ -1,0 +1,122 @@
+"""Giving the store what it must have: the schema mark, the bootstrap file's content, a first start.
+
+Done once per daemon, by its one process or by the parent of its workers, and again whenever the
+store comes back empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lessor_protocol.errors import TRANSIENT, Problem
+
+from . import first_steps, logs
+from .errors import ConfigurationError
+from .store import checks as store_checks
+from .store.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from .bootstrap import Bootstrap
+    from .config import Config
+    from .directory.service import Directory
+    from .store.store import Store
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+"""Between two attempts to reach the store at the start."""
+TELL_AFTER_SECONDS = 1.0
+"""An embedded store needs a moment to start; that is no news."""
+TELL_EVERY_SECONDS = 30.0
+WATCH_EVERY_SECONDS = 1.0
+
+_log = logs.get_logger("lessor.daemon")
+
+
+class Preparing:
+    """Prepares one store. ``url`` is where the daemon serves, for people."""
+
+    def __init__(
+        self,
+        config: Config,
+        bootstrap: Bootstrap | None,
+        store: Store,
+        directory: Directory,
+        url: str,
+    ) -> None:
+        self._config = config
+        self._bootstrap = bootstrap
+        self._store = store
+        self._directory = directory
+        self._url = url
+
+    async def keep_up(self, serve: Callable[[], Awaitable[None]]) -> None:
+        """Prepare the store, have ``serve()`` open the doors, say ``ready``, and watch for ever.
+
+        Raises ``ConfigurationError`` when the bootstrap file cannot be applied.
+        """
+        made = await self._become_ready()
+        await serve()
+        if made:
+            _log.info("first_start", key_files=[str(path) for path in made])
+        _log.info("ready", url=self._url)
+        if made and self._config.log_format == "console":
+            first_steps.show(self._url, made)
+        await self._watch()
+
+    async def _become_ready(self) -> list[Path]:
+        """Reach the store and give it what the bootstrap file says."""
+        loop = asyncio.get_running_loop()
+        tell_at = loop.time() + TELL_AFTER_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        is_checked = self._config.is_embedded
+        while True:
+            try:
+                if not is_checked:
+                    await store_checks.tell(self._store, self._config)
+                    is_checked = True
+                return await self._prepare()
+            except StoreUnavailable as error:
+                if loop.time() >= tell_at:
+                    _log.warning("store_unavailable", reason=str(error))
+                    tell_at = loop.time() + TELL_EVERY_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _prepare(self) -> list[Path]:
+        await self._store.ping()
+        try:
+            if self._bootstrap is not None:
+                await self._directory.apply(self._bootstrap)
+            return await self._directory.first_start(self._config.data_dir)
+        except Problem as problem:
+            if problem.code in TRANSIENT:
+                raise StoreUnavailable(problem.detail) from problem
+            raise ConfigurationError(str(self._config.bootstrap), problem.detail) from problem
+        except OSError as error:
+            raise ConfigurationError(str(error.filename), str(error.strerror)) from error
+
+    async def _watch(self) -> None:
+        """Say once when the store goes away and once when it is back.
+
+        One that comes back empty gets its organizations and keys again at once: until then no
+        client's key is known.
+        """
+        is_there = True
+        while True:
+            await asyncio.sleep(WATCH_EVERY_SECONDS)
+            try:
+                if not await self._store.ping():
+                    _log.error("store_was_emptied")
+                    await self._prepare()
+            except StoreUnavailable as error:
+                if is_there:
+                    _log.error("store_lost", reason=str(error))
+                is_there = False
+            else:
+                if not is_there:
+                    _log.info("store_back")
+                is_there = True
