@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "API keys",
     "machine": "registered machines",
     "session": "who holds and who held seats",
+    "offline": "licenses as files, for machines that reach no server",
     "audit": "who changed what",
     "serve": "the server (comes with lessor-daemon)",
     "version": "what is installed here",

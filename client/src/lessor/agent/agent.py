@@ -81,13 +81,14 @@ class Agent:
         cgroup: Cgroup,
         narrator: Narrator,
         events: Events,
+        offline: Server | None = None,
     ) -> None:
         self._options = options
         self._lease_id = lease_id
         self._inbox = inbox
         self._narrator = narrator
         self._events = events
-        self._server = Server(config, wait=self._wait)
+        self._server = offline or Server(config, wait=self._wait)
         self._leashed = Leashed(line, leash_pid, options, cgroup, self._on_leash_message)
         self._job = Job(self._leashed, terminal, inbox, narrator)
         self._poller = select.poll()

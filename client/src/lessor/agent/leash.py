@@ -268,8 +268,8 @@ class Leash:
         )
         if not self._agent_is_dead and not agent_is_silent:
             return False
-        if self._is_asked_for:
-            self._give_back()
+        if self._is_asked_for and not self._options.offline:
+            self._give_back()  # the seat of an offline license is free when this process ends
         self._tree.cgroup.leave()
         self._tree.cgroup.remove()
         return True

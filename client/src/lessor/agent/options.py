@@ -32,6 +32,7 @@ Runs CMD only while it holds a seat. CMD is executed as it stands, never through
   -m, --machine ID          machine identity (found out)
       --ephemeral           the machine is forgotten with its last lease
       --persistent          it is remembered
+      --offline FILE        use an offline license, no server
       --connect-timeout DURATION
                             how long to try to reach a server (30s; one try with -n)
       --nested              take another seat inside a run on the same license
@@ -109,6 +110,7 @@ class Options:
         "most_seats",
         "nested",
         "no_seat_code",
+        "offline",
         "stop_signal",
         "wait_ms",
         "warn_on_lost",
@@ -129,6 +131,7 @@ class Options:
         self.most_seats = 1
         self.nested = False
         self.no_seat_code: int | None = None
+        self.offline = ""
         self.stop_signal = parse_signal("TERM")
         self.wait_ms: int | None = None
         self.warn_on_lost = False
@@ -233,7 +236,7 @@ def _read_rare_value(options: Options, name: str, value: str) -> None:
     elif name == "--seats":
         options.least_seats, options.most_seats = parse_seats(value)
     else:
-        raise ValueError("offline licenses are not supported yet")
+        options.offline = _path(value)
 
 
 def _add_label(labels: dict[str, str], text: str) -> None:
@@ -248,6 +251,12 @@ def _add_label(labels: dict[str, str], text: str) -> None:
 def _plain(text: str, what: str) -> str:
     if not 0 < len(text) <= 128 or not is_plain_text(text):
         raise ValueError(f"{what} has 1 to 128 characters, none of them control characters")
+    return text
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ValueError("which file?")
     return text
 
 

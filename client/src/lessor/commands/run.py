@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from lessor.agent.options import Options
     from lessor.config import ClientConfig
+    from lessor.offline.serving import OfflineServer
 
 
 def main(argv: list[str]) -> int:
@@ -48,15 +49,18 @@ def main(argv: list[str]) -> int:
         narrator.fail(f"{options.command[0]}: {trouble}")
         return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
     # Before the configuration: inside a run there is no key, and that would be the complaint.
+    offline = _open_offline(options)
     refuse_nesting(options, os.environ)
-    settings = config.load(dict(os.environ))
-    for warning in settings.warnings:
-        narrator.say(warning)
-    license = options.license or settings.license
+    if offline is None:
+        settings = config.load(dict(os.environ))
+        for warning in settings.warnings:
+            narrator.say(warning)
+    else:
+        settings = config.ClientConfig((), "", environ=dict(os.environ))
     if not linux.IS_LINUX:
         narrator.say(linux.WEAKER_ELSEWHERE)
     try:
-        return _part(options, path, license, settings, narrator)
+        return _part(options, path, settings, narrator, offline=offline)
     except OSError as error:  # no more processes or descriptors to be had
         raise LessorError(f"lessor cannot start: {error}") from None
 
@@ -72,8 +76,24 @@ def refuse_nesting(options: Options, environ: Mapping[str, str]) -> None:
         )
 
 
+def _open_offline(options: Options) -> OfflineServer | None:
+    """What plays the server with ``--offline``; its license becomes the one that is wanted."""
+    if not options.offline:
+        return None
+    from lessor.offline.serving import open_for  # noqa: PLC0415 - few runs are offline
+
+    server = open_for(options, os.environ)
+    options.license = server.license_name
+    return server
+
+
 def _part(
-    options: Options, path: str, license: str, settings: ClientConfig, narrator: Narrator
+    options: Options,
+    path: str,
+    settings: ClientConfig,
+    narrator: Narrator,
+    *,
+    offline: OfflineServer | None,
 ) -> int:
     """Fork the leash and become the agent."""
     events_fd = _own_events_fd(options.events_fd)
@@ -118,7 +138,7 @@ def _part(
 
     agent = Agent(
         options=options,
-        license=license,
+        license=options.license or settings.license,
         config=settings,
         lease_id=lease_id,
         leash_pid=leash_pid,
@@ -128,6 +148,7 @@ def _part(
         cgroup=cgroup,
         narrator=narrator,
         events=Events(events_fd, time.time),
+        offline=offline,
     )
     return agent.run()
 
