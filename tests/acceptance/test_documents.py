@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lessor import exits
-from lessor.agent.options import parse
-from lessor.errors import UsageError
 from lessor_daemon.bootstrap import read_bootstrap
 from lessor_daemon.config import OPTIONS, load
 from lessor_daemon.errors import ConfigurationError
@@ -212,12 +210,6 @@ def test_the_bootstrap_file_of_the_operations_can_be_read(tmp_path: Path) -> Non
 def test_what_is_said_not_to_be_there_yet_is_refused_by_the_server() -> None:
     with pytest.raises(ConfigurationError):
         load(["--workers=2"], {})
-
-
-@pytest.mark.parametrize("option", ["--offline=seat.lic"])
-def test_what_is_said_not_to_be_there_yet_is_refused_by_the_client(option: str) -> None:
-    with pytest.raises(UsageError):
-        parse([option, "--", "true"])
 
 
 def test_the_recovery_time_of_the_documents_is_what_the_arithmetic_gives() -> None:

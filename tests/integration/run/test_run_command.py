@@ -186,7 +186,7 @@ def test_without_a_license_and_without_a_default_one_must_be_named(
         (("--on-lost", "cry", "--", "true"), "--on-lost"),
         (("--label", "nothing", "--", "true"), "--label"),
         (("-N", "8..2", "--", "true"), "not a number of seats"),
-        (("--offline", "f", "--", "true"), "not supported yet"),
+        (("--offline", "f", "--", "true"), "cannot be read"),
         (("--events-fd", "99", "--", "true"), "--events-fd"),
         (("--events-fd", "1", "--", "true"), "--events-fd"),
         (("--frobnicate", "--", "true"), "--frobnicate"),
