@@ -42,6 +42,11 @@ class SocketWriter:
             self._transport.close()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._transport.is_closing()
+
+    @property
     def unsent_bytes(self) -> int:
         """What the client has not made room for."""
         return self._transport.get_write_buffer_size()

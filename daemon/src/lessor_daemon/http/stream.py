@@ -48,6 +48,10 @@ MOST_UNDER_WAY = 1_024
 """Requests under way on one connection, in leases; then it is not read from."""
 CALL_COSTS = 16
 """What an acquire or a release counts as: each occupies a task and a connection to the store."""
+MOST_HELD = 1_024
+"""Acquires of one connection that are held back while nothing is free; the next gets its place in
+the line at once. They occupy a task but nothing else, and must not keep renewals from being read.
+"""
 
 _log = logs.get_logger("lessor.stream")
 
@@ -109,6 +113,7 @@ class Stream:
         self._caller = caller
         self._caller_until = 0.0
         self._under_way = 0
+        self._held: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
 
     async def serve(self) -> None:
@@ -117,6 +122,8 @@ class Stream:
         try:
             async with asyncio.TaskGroup() as tasks:
                 code = await self._read(tasks)
+                for held in self._held:
+                    held.cancel()
             if code is not None:
                 await self._socket.close(code=code)
         finally:
@@ -138,14 +145,7 @@ class Stream:
             except Problem as problem:
                 _log.info("unreadable_frame", reason=problem.detail)
                 return frames.CLOSE_UNREADABLE
-            try:
-                await self._check_key()
-                self._begin(tasks, seq, op, body)
-            except Problem as problem:
-                if op == frames.RENEW and problem.code == "unauthenticated":
-                    self._start(tasks, seq, op, self._renew_proven(seq, body, problem))
-                else:
-                    self._refuse(seq, problem)
+            await self._answer(tasks, seq, op, body)
             if self._under_way >= MOST_UNDER_WAY:
                 self._room.clear()
                 await self._room.wait()
@@ -153,6 +153,21 @@ class Stream:
                 _log.info("slow_reader", unsent=self._writer.unsent_bytes)
                 self._writer.close(frames.CLOSE_SLOW_READER)
                 return None
+
+    async def _answer(self, tasks: asyncio.TaskGroup, seq: int, op: str, body: object) -> None:
+        """Answer a frame, or begin to; waits for nothing but, now and then, the key's record."""
+        try:
+            await self._check_key()
+        except Problem as problem:
+            if op == frames.RENEW and problem.code in ("unauthenticated", "rate_limited"):
+                self._start(tasks, seq, op, self._renew_proven(seq, body, problem))
+            else:
+                self._refuse(seq, problem)
+            return
+        try:
+            self._begin(tasks, seq, op, body)
+        except Problem as problem:
+            self._refuse(seq, problem)
 
     async def _check_key(self) -> None:
         """Raise ``Problem`` unless the key still holds: it may be revoked while we talk."""
@@ -165,9 +180,13 @@ class Stream:
         if op == frames.RENEW:
             self._renew(seq, frames.renewals(body))
         elif op == frames.ACQUIRE:
-            self._start(tasks, seq, op, self._acquire(seq, body))
+            wanted = AcquireRequest.from_wire(frames.bounded(body))
+            if wanted.hold_ms and wanted.wait_ms and len(self._held) < MOST_HELD:
+                self._hold(tasks, seq, wanted)
+            else:
+                self._start(tasks, seq, op, self._acquire(seq, wanted))
         elif op == frames.RELEASE:
-            self._start(tasks, seq, op, self._release(seq, body))
+            self._start(tasks, seq, op, self._release(seq, frames.lease_to_release(body)))
         else:
             raise Problem("not_found", "nothing is served under this op")
 
@@ -202,11 +221,21 @@ class Stream:
             _log.info("renewal_refused", lease=lease, code=lost.code, reason=lost.reason)
         self._reply(seq, 200, answer.to_wire())
 
-    async def _acquire(self, seq: int, body: object) -> None:
-        wanted = AcquireRequest.from_wire(frames.bounded(body))
+    def _hold(self, tasks: asyncio.TaskGroup, seq: int, wanted: AcquireRequest) -> None:
+        call = self._acquire(seq, wanted, is_held=True)
+        task = tasks.create_task(self._see_through(seq, frames.ACQUIRE, call, cost=0))
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+
+    async def _acquire(self, seq: int, wanted: AcquireRequest, *, is_held: bool = False) -> None:
         logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
         try:
-            outcome = await self._leasing.acquire(self._caller, wanted)
+            if is_held:
+                outcome = await self._leasing.acquire_held(
+                    self._caller, wanted, lambda: not self._writer.is_closed
+                )
+            else:
+                outcome = await self._leasing.acquire(self._caller, wanted)
         except Problem as problem:
             _log.info("acquire_refused", code=problem.code)
             raise
@@ -215,8 +244,7 @@ class Stream:
         else:
             self._reply(seq, 202, outcome.to_wire())
 
-    async def _release(self, seq: int, body: object) -> None:
-        lease_id = frames.lease_to_release(body)
+    async def _release(self, seq: int, lease_id: bytes) -> None:
         logs.bind(lease=format_lease_id(lease_id))
         await self._leasing.release(self._caller, lease_id)
         self._reply(seq, 204, None)
@@ -225,9 +253,11 @@ class Stream:
         self, tasks: asyncio.TaskGroup, seq: int, op: str, call: Coroutine[None, None, None]
     ) -> None:
         self._under_way += CALL_COSTS
-        tasks.create_task(self._see_through(seq, op, call))
+        tasks.create_task(self._see_through(seq, op, call, CALL_COSTS))
 
-    async def _see_through(self, seq: int, op: str, call: Coroutine[None, None, None]) -> None:
+    async def _see_through(
+        self, seq: int, op: str, call: Coroutine[None, None, None], cost: int
+    ) -> None:
         """Nothing but a reply with a stable code comes of a call."""
         began = time.perf_counter()
         logs.bind(frame=seq)
@@ -237,7 +267,7 @@ class Stream:
             self._fail(seq, error)
         finally:
             self._request_seconds.labels(op).observe(time.perf_counter() - began)
-            self._done(CALL_COSTS)
+            self._done(cost)
 
     def _done(self, cost: int) -> None:
         self._under_way -= cost
