@@ -128,6 +128,8 @@ class Metrics:
             quota = math.inf if one.machine_quota is None else one.machine_quota
             self.machine_quota.labels(*labels).set(quota)
             self.queue_length.labels(*labels).set(one.queue_length)
+            if one.expires_wall_seconds:
+                self.license_expires.labels(*labels).set(one.expires_wall_seconds)
 
     def hide_licenses(self) -> None:
         """Show no license: a missing value is honest where an old one would mislead."""

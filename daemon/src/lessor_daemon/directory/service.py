@@ -19,9 +19,11 @@ from .operator_audit import OperatorAudit
 from .organizations import Organizations
 from .sessions import Sessions
 from .signing_keys import SigningKeys
+from .upkeep import Upkeep
 from .users import RegisteredUsers
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
@@ -66,7 +68,12 @@ class Directory:
         self.machines = Machines(store, run, self.sessions, wall_ms)
         self.signing_keys = SigningKeys(store, signing_keys, wall_ms)
         self.offline = OfflineLicenses(store, run, self.licenses, self.signing_keys, wall_ms)
+        self._upkeep = Upkeep(store, run, self.licenses, wall_ms)
         self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Let the wall clock do its part, in a task of ``group`` until it ends."""
+        group.create_task(self._upkeep.keep_up(), name="upkeep of the directory")
 
     async def authenticate(self, api_key: str, operation: str = "", source: str = "") -> Caller:
         """Who holds this key; see ``Authentication``."""

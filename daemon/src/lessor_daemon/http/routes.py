@@ -67,5 +67,14 @@ def build(services: Services, routes: Sequence[Route]) -> web.Application:
     app[LEASING] = services.leasing
     app[METRICS] = services.metrics
     for route in routes:
-        app.router.add_route(route.method, route.path, route.handler, name=route.name)
+        app.router.add_route(route.method, _pattern(route.path), route.handler, name=route.name)
     return app
+
+
+def _pattern(path: str) -> str:
+    """The path as the router takes it: the name of a call is no id beside it."""
+    for call in ("/v1/leases/renew", "/v1/orgs/{org}/machines/remove"):
+        beside, _, name = call.rpartition("/")
+        if path == beside + "/{id}":
+            return f"{beside}/{{id:(?!{name}$)[^{{}}/]+}}"
+    return path

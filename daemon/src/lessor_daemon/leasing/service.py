@@ -74,6 +74,7 @@ class LicenseGauges:
     machines: int
     machine_quota: int | None
     queue_length: int
+    expires_wall_seconds: int = 0
 
 
 class Leasing:
@@ -280,6 +281,7 @@ class Leasing:
                     machines=use.machines,
                     machine_quota=use.machine_quota,
                     queue_length=use.queue_length,
+                    expires_wall_seconds=use.expires_wall_seconds,
                 )
                 for use in await leases.license_use(self._store, org, names)
             )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lessor_protocol.fields import Reader, invalid, is_plain_text
+from lessor_protocol.fields import MAX_NAME, Reader, invalid, is_plain_text
 
+from lessor_daemon.directory import values
 from lessor_daemon.http.bodies import read_message
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ class Form:
         return self.fields.flag(name, default=False) if self.is_given(name) else None
 
     def texts(self, name: str, *, most: int) -> frozenset[str] | None:
-        """A list of strings; None when absent."""
+        """A list of names; None when absent."""
         if not self.is_given(name):
             return None
-        items = self.fields.array(name, most=most)
-        for path, item in items:
-            if not isinstance(item, str):
-                raise invalid(path, "must be a string")
-        return frozenset(str(item) for _, item in items)
+        found = set()
+        for path, item in self.fields.array(name, most=most):
+            is_name = isinstance(item, str) and 0 < len(item) <= MAX_NAME and is_plain_text(item)
+            if not is_name:
+                raise invalid(path, f"must be 1 to {MAX_NAME} printable characters")
+            found.add(str(item))
+        return frozenset(found)
 
     def lines(self, name: str, *, longest: int) -> str:
         """Text of several lines. What it may hold is for its reader to say."""
@@ -120,6 +123,12 @@ def query_text(request: web.Request, name: str) -> str | None:
     if len(text) > 256 or not is_plain_text(text):
         raise invalid(name, "must be at most 256 printable characters")
     return text
+
+
+def query_license(request: web.Request) -> str | None:
+    """The name of a license; None when absent."""
+    text = request.query.get("license")
+    return None if text is None else values.check_license_name(text, "license")
 
 
 def query_flag(request: web.Request, name: str) -> bool | None:

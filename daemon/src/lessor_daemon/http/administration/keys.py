@@ -13,7 +13,7 @@ from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.paging import page
 
-from .forms import dry_run, if_match, query_flag, query_text, read_form, read_optional_form
+from .forms import dry_run, if_match, query_flag, read_form, read_optional_form
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,8 +26,11 @@ _LIVE = frozenset({"last_used", "old_secret_until"})
 async def keys(request: web.Request) -> web.Response:
     """200 with a page of those that the caller may see."""
     caller = await authorize(request)
+    member = request.query.get("member")
     items = await request.app[DIRECTORY].keys.all(
-        caller, request.match_info["org"], query_text(request, "member")
+        caller,
+        request.match_info["org"],
+        None if member is None else values.check_email(member, "member"),
     )
     return answer(request, page(request, items, lambda item: f"{item['name']} {item['id']}"))
 

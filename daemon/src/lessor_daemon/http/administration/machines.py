@@ -15,7 +15,7 @@ from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.paging import page
 
-from .forms import dry_run, query_flag, query_seconds, query_text, read_form
+from .forms import dry_run, query_flag, query_license, query_seconds, read_form
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,7 +27,7 @@ async def machines(request: web.Request) -> web.Response:
     """200 with a page of them."""
     await authorize(request)
     wanted = MachineFilter(
-        license=query_text(request, "license"),
+        license=query_license(request),
         ephemeral=query_flag(request, "ephemeral"),
         idle=query_flag(request, "idle"),
         unseen_for=query_seconds(request, "unseen_for"),
@@ -52,7 +52,7 @@ async def remove(request: web.Request) -> web.Response:
     removed = await request.app[DIRECTORY].machines.remove(
         actor_of(request, caller),
         request.match_info["org"],
-        MachineFilter(ids=frozenset({machine_id}), license=query_text(request, "license")),
+        MachineFilter(ids=frozenset({machine_id}), license=query_license(request)),
         "",
         dry_run=dry_run(request),
     )

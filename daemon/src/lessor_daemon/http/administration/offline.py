@@ -16,7 +16,7 @@ from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.paging import page
 
-from .forms import query_text, read_form
+from .forms import query_license, query_text, read_form
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -28,7 +28,7 @@ async def licenses(request: web.Request) -> web.Response:
     """200 with a page of them."""
     await authorize(request)
     items = await request.app[DIRECTORY].offline.all(
-        request.match_info["org"], query_text(request, "license"), query_text(request, "machine")
+        request.match_info["org"], query_license(request), query_text(request, "machine")
     )
     return answer(request, page(request, items, lambda item: f"{item['issued']} {item['serial']}"))
 

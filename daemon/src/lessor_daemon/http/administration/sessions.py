@@ -17,7 +17,7 @@ from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.exports import JSON, export, wanted_format
 from lessor_daemon.http.paging import cursor_of, cursor_text, limit_of
 
-from .forms import query_moment, query_text, read_optional_form
+from .forms import query_license, query_moment, query_text, read_optional_form
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -50,7 +50,7 @@ async def sessions(request: web.Request) -> web.Response:
     if state not in (LIVE, PAST):
         raise invalid("state", "must be live or past")
     wanted = SessionFilter(
-        license=query_text(request, "license"),
+        license=query_license(request),
         user=query_text(request, "user"),
         machine=query_text(request, "machine"),
         reason=query_text(request, "reason"),

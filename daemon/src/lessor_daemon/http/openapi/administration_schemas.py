@@ -20,6 +20,7 @@ from .shapes import (
     SECONDS,
     TEXT,
     UUID,
+    body_of,
     list_of,
     object_of,
     ref,
@@ -61,18 +62,18 @@ def schemas() -> Schema:
 def _organizations() -> Schema:
     return {
         "Organization": object_of({"slug": SLUG, "name": NAME}, ["slug", "name"]),
-        "NewOrganization": object_of(
+        "NewOrganization": body_of(
             {"slug": SLUG, "name": PLAIN, "owner": object_of({"email": EMAIL}, ["email"])},
             ["slug", "owner"],
         ),
-        "OrganizationChange": object_of({"name": PLAIN}, ["name"]),
+        "OrganizationChange": body_of({"name": PLAIN}, ["name"]),
         "OrganizationMade": object_of(
             {"organization": ref("Organization"), "key": ref("KeyWithSecret")},
             ["organization", "key"],
         ),
         "Member": object_of({"email": EMAIL, "role": ROLE, "since": MOMENT}, ["email", "role"]),
-        "NewMember": object_of({"email": EMAIL, "role": ROLE}, ["email"]),
-        "MemberChange": object_of({"role": ROLE}, ["role"]),
+        "NewMember": body_of({"email": EMAIL, "role": ROLE}, ["email"]),
+        "MemberChange": body_of({"role": ROLE}, ["role"]),
         "RegisteredUser": object_of(
             {
                 "email": EMAIL,
@@ -81,8 +82,8 @@ def _organizations() -> Schema:
             },
             ["email", "since"],
         ),
-        "NewRegisteredUser": object_of({"email": EMAIL}, ["email"]),
-        "Transfer": object_of({"to": EMAIL}, ["to"]),
+        "NewRegisteredUser": body_of({"email": EMAIL}, ["email"]),
+        "Transfer": body_of({"to": EMAIL}, ["to"]),
     }
 
 
@@ -120,10 +121,8 @@ def _licenses() -> Schema:
             },
             ["name", "kind", "seats", "available", "machine_quota"],
         ),
-        "NewLicense": object_of(
-            {"name": LICENSE_NAME, "kind": KIND, **settings}, ["name", "seats"]
-        ),
-        "LicenseChange": object_of({**settings, "force": FLAG}, []),
+        "NewLicense": body_of({"name": LICENSE_NAME, "kind": KIND, **settings}, ["name", "seats"]),
+        "LicenseChange": body_of({**settings, "force": FLAG}, []),
     }
 
 
@@ -145,7 +144,7 @@ def _keys() -> Schema:
     return {
         "Key": object_of(shown, required),
         "KeyWithSecret": object_of({**shown, **secret}, [*required, "secret"]),
-        "NewKey": object_of(
+        "NewKey": body_of(
             {
                 "name": PLAIN,
                 "scopes": SCOPES,
@@ -155,8 +154,8 @@ def _keys() -> Schema:
             },
             ["name"],
         ),
-        "KeyChange": object_of({"expires": MAYBE_MOMENT, "scopes": SCOPES}, []),
-        "KeyRotation": object_of(
+        "KeyChange": body_of({"expires": MAYBE_MOMENT, "scopes": SCOPES}, []),
+        "KeyRotation": body_of(
             {
                 "overlap": {
                     "type": "number",
@@ -184,7 +183,7 @@ def _sessions() -> Schema:
             },
             ["id", "licenses", "ephemeral", "sessions"],
         ),
-        "MachineFilter": object_of(
+        "MachineFilter": body_of(
             {
                 "ids": list_of(PLAIN, values.MOST_AT_ONCE),
                 "license": LICENSE_NAME,
@@ -219,7 +218,7 @@ def _sessions() -> Schema:
             },
             ["id", "license", "state", "started"],
         ),
-        "SessionEnd": object_of({"reason": REASON}, []),
+        "SessionEnd": body_of({"reason": REASON}, []),
     }
 
 
@@ -240,7 +239,7 @@ def _offline() -> Schema:
             },
             ["serial", "license", "machine", "seats", "state", "issued", "expires"],
         ),
-        "OfflineIssue": object_of(
+        "OfflineIssue": body_of(
             {
                 "license": LICENSE_NAME,
                 "machine": PLAIN,
@@ -258,7 +257,7 @@ def _offline() -> Schema:
         "OfflineIssued": object_of(
             {"offline": ref("OfflineLicense"), "file": TEXT}, ["offline", "file"]
         ),
-        "OfflineReturn": object_of({"receipt": ARMOURED}, ["receipt"]),
+        "OfflineReturn": body_of({"receipt": ARMOURED}, ["receipt"]),
         "SigningKey": object_of(
             {"id": TEXT, "public_key": TEXT, "created": MOMENT, "signs": FLAG},
             ["id", "public_key", "signs"],

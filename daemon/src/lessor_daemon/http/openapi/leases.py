@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol import codec
 from lessor_protocol.fields import MAX_NAME, MAX_TEXT
-from lessor_protocol.messages import MAX_CERTIFICATE, MAX_RENEWALS, MAX_SEATS
+from lessor_protocol.messages import (
+    MAX_CERTIFICATE,
+    MAX_LABEL_TEXT,
+    MAX_LABELS,
+    MAX_RENEWALS,
+    MAX_SEATS,
+)
 
 from .shapes import (
     COUNT,
+    FLAG,
     LABELS,
     MOMENT,
     NAME,
     PAGES,
     SECONDS,
     UUID,
+    body_of,
     call,
     code,
     list_of,
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
         Schema,
     )
 
+_NAME_OR_NONE: Schema = {"type": "string", "maxLength": MAX_NAME}
 _CERTIFICATE: Schema = {"type": "string", "maxLength": MAX_CERTIFICATE}
 
 
@@ -101,24 +110,13 @@ def schemas() -> Schema:
         "machine": ref("Machine"),
         "process": ref("Process"),
         "labels": LABELS,
+        "seats": COUNT,
     }
-    request = {
-        "id": UUID,
-        "license": NAME,
-        "machine": ref("Machine"),
-        "process": ref("Process"),
-        "labels": LABELS,
-        "wait": SECONDS,
-        "seats": {"type": "integer", "minimum": 1, "maximum": MAX_SEATS},
-        "certificate": _CERTIFICATE,
-    }
-    renewal = {"oneOf": [UUID, object_of({"id": UUID, "certificate": _CERTIFICATE}, ["id"])]}
     return {
+        **_requests(),
         "Machine": machine,
         "Process": process,
-        "Lease": object_of(lease, list(lease)),
-        "AcquireRequest": object_of(request, ["id", "license", "machine", "process"]),
-        "RenewRequest": object_of({"leases": list_of(renewal, MAX_RENEWALS)}, ["leases"]),
+        "Lease": object_of(lease, [name for name in lease if name != "seats"]),
         "RenewAnswer": object_of(
             {
                 "renewed": list_of(UUID, MAX_RENEWALS),
@@ -136,7 +134,7 @@ def schemas() -> Schema:
             {
                 "ticket": COUNT,
                 "position": COUNT,
-                "blocked_by": {"enum": ["seats", "machines"]},
+                "blocked_by": {"enum": ["seats", "machines", "cap", "drained"]},
                 "holders": list_of(ref("Holder")),
                 "retry_after": SECONDS,
             },
@@ -171,4 +169,39 @@ def schemas() -> Schema:
             },
             ["type", "title", "status", "detail", "code"],
         ),
+    }
+
+
+def _requests() -> Schema:
+    seats = {"type": "integer", "minimum": 1, "maximum": MAX_SEATS}
+    machine = body_of({"id": NAME, "name": _NAME_OR_NONE, "ephemeral": FLAG}, ["id"])
+    process = body_of(
+        {
+            "pid": {**COUNT, "maximum": 2**31 - 1},
+            "command": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},
+            "user": _NAME_OR_NONE,
+        },
+        ["pid", "command"],
+    )
+    request = {
+        "id": UUID,
+        "license": NAME,
+        "machine": machine,
+        "process": process,
+        "labels": {
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "propertyNames": {"minLength": 1, "maxLength": 64},
+            "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_TEXT},
+        },
+        "wait": {**SECONDS, "maximum": 1e9},
+        "hold": {**SECONDS, "maximum": 1e9, "description": "longest time to hold the answer back"},
+        "seats": {"oneOf": [seats, object_of({"min": seats, "max": seats}, ["min", "max"])]},
+        "certificate": _CERTIFICATE,
+    }
+    renewal = body_of({"id": UUID, "certificate": _CERTIFICATE}, ["id"])
+    renewals = list_of({"oneOf": [UUID, renewal]}, MAX_RENEWALS)
+    return {
+        "AcquireRequest": body_of(request, ["id", "license", "machine", "process"]),
+        "RenewRequest": body_of({"leases": renewals}, ["leases"]),
     }

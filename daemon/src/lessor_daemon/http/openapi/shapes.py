@@ -80,6 +80,25 @@ def object_of(properties: Schema, required: list[str]) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
 
 
+def body_of(properties: Schema, required: list[str]) -> Schema:
+    """The object of a request: null counts as absent, so what may be absent may be null."""
+    named = {
+        name: schema if name in required else or_null(schema) for name, schema in properties.items()
+    }
+    return object_of(named, required)
+
+
+def or_null(schema: Schema) -> Schema:
+    """What ``schema`` allows, and null."""
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if isinstance(schema.get("type"), str):
+        return {**schema, "type": [schema["type"], "null"]}
+    if "oneOf" in schema and {"type": "null"} not in schema["oneOf"]:
+        return {**schema, "oneOf": [*schema["oneOf"], {"type": "null"}]}
+    return schema
+
+
 def list_of(items: Schema, most: int | None = None) -> Schema:
     """A list."""
     found: Schema = {"type": "array", "items": items}

@@ -1,0 +1,104 @@
+"""What goes on by itself, on the wall clock: expiries, retention, reminders of a term that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from lessor_protocol.errors import Problem
+
+from lessor_daemon.store import directory, sessions
+from lessor_daemon.store.errors import StoreUnavailable
+
+from .licenses import DAY_SECONDS, days_left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lessor_daemon.store.leases import LicenseUse
+    from lessor_daemon.store.store import Store
+
+    from .changes import RunScript
+    from .licenses import Licenses
+
+SWEEP_EVERY_SECONDS = 5.0
+SESSIONS_KEPT_DAYS = 90
+AUDIT_KEPT_DAYS = 400
+"""The scripts also bound how many of each are kept."""
+
+REMIND_DAYS = (30, 7, 1)
+
+_log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """Sweeps each organization every few seconds. Any number of daemons may do so at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: RunScript,
+        licenses: Licenses,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._licenses = licenses
+        self._wall_ms = wall_ms
+        self._reminded: dict[tuple[str, str], tuple[int, int]] = {}
+        """Organization and license → expiry, and the number of days that was said last."""
+
+    async def keep_up(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_SECONDS)
+            try:
+                for org in await directory.organizations(self._store):
+                    await self.sweep(org)
+            except (StoreUnavailable, Problem) as error:
+                _log.debug("sweep_failed", error=str(error))
+
+    async def sweep(self, org: str) -> None:
+        """One organization. May raise ``Problem``."""
+        now_ms = self._wall_ms()
+        await self._run(
+            org,
+            lambda context: sessions.sweep(
+                self._store,
+                org,
+                context,
+                wall_ms=now_ms,
+                sessions_since_ms=now_ms - SESSIONS_KEPT_DAYS * DAY_SECONDS * 1000,
+                audit_since_ms=now_ms - AUDIT_KEPT_DAYS * DAY_SECONDS * 1000,
+            ),
+        )
+        for use in await self._licenses.uses(org):
+            if use.expires_wall_seconds:
+                self._remind(org, use, now_ms)
+
+    def _remind(self, org: str, use: LicenseUse, now_ms: int) -> None:
+        mark = due_reminder(use.expires_wall_seconds - now_ms / 1000)
+        if mark is None:
+            return
+        said = (use.expires_wall_seconds, mark)
+        if self._reminded.get((org, use.license)) == said:
+            return
+        self._reminded[org, use.license] = said
+        _log.warning(
+            "license_expires" if mark else "license_has_expired",
+            org=org,
+            license=use.license,
+            days=days_left(use, now_ms),
+        )
+
+
+def due_reminder(seconds_left: float) -> int | None:
+    """The reminder that is due: the least of ``REMIND_DAYS`` that covers the time left.
+
+    0 when the term has ended, None when it is too early for any.
+    """
+    if seconds_left <= 0:
+        return 0
+    covering = [days for days in REMIND_DAYS if seconds_left <= days * DAY_SECONDS]
+    return min(covering, default=None)
