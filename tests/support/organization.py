@@ -186,6 +186,12 @@ class Organization:
 
     async def set_policy(self, *groups: dict[str, object]) -> None:
         """Each group as ``lua/lib/policy.lua`` has it."""
+        await self._set(policy=msgpack.packb(list(groups), use_bin_type=False))
+
+    async def drain(self, *, drained: bool = True) -> None:
+        await self._set(drained=int(drained))
+
+    async def _set(self, **fields: str | int | bytes) -> None:
         mark = changes.ChangeMark(None, os.urandom(8), b"")
         reading, _ = await changes.quota(
             self.store,
@@ -193,7 +199,7 @@ class Organization:
             self._context(),
             mark,
             license=self.license,
-            fields={"policy": msgpack.packb(list(groups), use_bin_type=False)},
+            fields=fields,
             force=True,
         )
         self._learn(reading)

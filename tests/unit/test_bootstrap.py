@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor_daemon.bootstrap import read_bootstrap
+from lessor_daemon.bootstrap import GroupSpec, read_bootstrap
 from lessor_daemon.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -152,3 +152,41 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_bootstrap(tmp_path / "none", min_ttl_ms=5_000, max_ttl_ms=60_000)
+
+
+def test_the_groups_of_a_license_are_its_policy(tmp_path: Path) -> None:
+    text = (
+        LICENSE
+        + """seats = 5
+[[organization.license.group]]
+name = "payments"
+label = { team = "payments" }
+head_start = "5m"
+reserve = 2
+cap = 4
+[[organization.license.group]]
+name = "nightly"
+label = { branch = "main" }
+"""
+    )
+    (license,) = read(tmp_path, text).organizations[0].licenses
+    assert license.groups == (
+        GroupSpec("payments", "team", "payments", 300_000, 2, 4),
+        GroupSpec("nightly", "branch", "main", 0, 0, None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "place"),
+    [
+        ('label = "payments"', "group[0].label"),
+        ('label = { team = "a", branch = "b" }', "group[0].label"),
+        ('label = { team = "a" }\ncap = 0', "group[0].cap"),
+        ('label = { team = "a" }\ncap = 1\nreserve = 2', "group[0].cap"),
+        ('label = { team = "a" }\nhead_start = "25h"', "group[0].head_start"),
+        ('label = { team = "a" }\npriority = 1', "group[0].priority"),
+    ],
+)
+def test_a_wrong_group_is_named_by_its_place(tmp_path: Path, group: str, place: str) -> None:
+    text = f'{LICENSE}seats = 5\n[[organization.license.group]]\nname = "x"\n{group}\n'
+    assert f"organization[0].license[0].{place}" in refusal(tmp_path, text)

@@ -26,6 +26,7 @@ ROLES = ("owner", "admin", "member")
 KINDS = ("floating", "named-user")
 SCOPES = ("run", "read", "admin")
 MOST_SEATS = 1_000_000
+LONGEST_HEAD_START_MS = 86_400_000
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,63})")
@@ -41,8 +42,23 @@ class MemberSpec:
 
 
 @dataclass(frozen=True)
+class GroupSpec:
+    """A group of a license's policy: those who carry ``label`` with ``value``."""
+
+    name: str
+    label: str
+    value: str
+    head_start_ms: int
+    reserve: int
+    cap: int | None
+
+
+@dataclass(frozen=True)
 class LicenseSpec:
-    """A license. ``machines`` is the machine quota, None when it is unlimited."""
+    """A license. ``machines`` is the machine quota, None when it is unlimited.
+
+    Without ``groups`` the policy stays as it is.
+    """
 
     name: str
     kind: str
@@ -50,6 +66,7 @@ class LicenseSpec:
     machines: int | None
     ttl_ms: int
     expires: datetime | None
+    groups: tuple[GroupSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,8 +161,25 @@ class _Reader:
         machines = table.integer_or_unlimited("machines", MOST_SEATS, seats)
         ttl_ms = self._ttl(table)
         expires = table.moment("expires")
+        groups = tuple(self._group(item) for item in table.tables("group"))
         table.refuse_unknown()
-        return LicenseSpec(name, kind, seats, machines, ttl_ms, expires)
+        if groups and kind != "floating":
+            raise table.error("group", "is for floating licenses")
+        _refuse_doubles(self._path, f"{table.place}.group", "name", [one.name for one in groups])
+        return LicenseSpec(name, kind, seats, machines, ttl_ms, expires, groups)
+
+    def _group(self, table: _Table) -> GroupSpec:
+        name = table.matching("name", _NAME, "letters, digits, '.', '_' and '-', at most 64")
+        label, value = table.label("label")
+        head_start_ms = table.duration_ms("head_start", 0)
+        if head_start_ms > LONGEST_HEAD_START_MS:
+            raise table.error("head_start", "must be at most a day")
+        reserve = table.integer("reserve", MOST_SEATS, default=0)
+        cap = table.integer("cap", MOST_SEATS, default=-1)
+        table.refuse_unknown()
+        if cap == 0 or 0 < cap < reserve:
+            raise table.error("cap", "must be at least 1, and not below the reserve")
+        return GroupSpec(name, label, value, head_start_ms, reserve, cap if cap > 0 else None)
 
     def _ttl(self, table: _Table) -> int:
         ttl_ms = table.duration_ms("ttl", min(DEFAULT_TTL_MS, self._max_ttl_ms))
@@ -240,7 +274,20 @@ class _Table:
             raise self.error(name, f"must be one of {', '.join(choices)}")
         return str(value)
 
-    def integer(self, name: str, most: int) -> int:
+    def label(self, name: str) -> tuple[str, str]:
+        found = self._take(name, None)
+        if not isinstance(found, dict) or len(found) != 1:
+            raise self.error(name, 'must be one label, as { team = "payments" }')
+        ((label, value),) = found.items()
+        is_text = isinstance(value, str) and is_plain_text(value) and len(value) <= 256
+        if not is_text or not 0 < len(label) <= 64 or not is_plain_text(label):
+            raise self.error(name, "must be printable text: 64 characters, and 256 of value")
+        return label, value
+
+    def integer(self, name: str, most: int, *, default: int | None = None) -> int:
+        if default is not None and name not in self._values:
+            self._known.add(name)
+            return default
         value = self._take(name, None)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
             raise self.error(name, f"must be a whole number from 0 to {most}")

@@ -288,6 +288,7 @@ async def test_a_group_at_its_cap_waits_and_blocks_nobody(acme: Organization) ->
     assert isinstance(await acme.acquire(1, labels=URGENT), SeatGranted)
     capped = await acme.acquire(2, wait=True, labels=URGENT)
     assert isinstance(capped, InLine)
+    assert capped.blocked_by == "cap"
     assert isinstance(await acme.acquire(3, wait=True), SeatGranted)
     await acme.release(1)
     assert isinstance(await acme.acquire(2, wait=True, labels=URGENT), SeatGranted)
@@ -299,6 +300,64 @@ async def test_a_new_policy_regroups_those_who_wait(acme: Organization) -> None:
     await acme.acquire(12, wait=True, labels=URGENT)
     await acme.set_policy(group(head_start_ms=60_000))
     assert await position(acme, 11) == 2
+
+
+async def test_nobody_is_overtaken_by_who_came_later_than_the_head_start(
+    acme: Organization,
+) -> None:
+    await acme.set_policy(group(head_start_ms=3_000))
+    await fill(acme)
+    await position(acme, 11)
+    for number in range(21, 26):
+        await acme.pass_time(2_000)
+        await acme.renew(1, 2)
+        await acme.acquire(number, wait=True, labels=URGENT)
+    assert await position(acme, 11) == 2, "only the one who came 2 s later is in front"
+
+
+async def test_the_line_stands_still_during_recovery_and_keeps_its_order(
+    acme: Organization,
+) -> None:
+    acme.trust = "none"
+    await fill(acme)
+    await position(acme, 11)
+    await position(acme, 12)
+    restarted = acme.other_daemon()
+    await acme.store.redis.hset("{acme}:clock", "replid", "another")
+    assert await restarted.acquire(12, wait=True) == NotGranted("recovering", "")
+    await restarted.release(1)
+    assert await restarted.acquire(11, wait=True) == NotGranted("recovering", "")
+    while restarted.reading and restarted.reading.recovering_ms:
+        await restarted.pass_time(2_000)
+        for number in (12, 11):
+            await restarted.acquire(number, wait=True)
+        await restarted.renew(2)
+    assert isinstance(await restarted.acquire(11, wait=True), SeatGranted)
+    assert await position(restarted, 12) == 1
+
+
+# Drain -------------------------------------------------------------------------------------------
+
+
+async def test_a_drained_license_lets_the_running_finish_and_keeps_the_line(
+    acme: Organization,
+) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await acme.drain()
+    assert all(isinstance(ttl, int) for ttl in await acme.renew(1, 2))
+    await acme.release(1)
+    place = await acme.acquire(11, wait=True)
+    assert isinstance(place, InLine)
+    assert (place.position, place.blocked_by) == (1, "drained")
+    assert await acme.acquire(12) == NotGranted("full", "drained")
+    await acme.drain(drained=False)
+    assert isinstance(await acme.acquire(11, wait=True), SeatGranted)
+
+
+async def test_nobody_gets_a_free_seat_of_a_drained_license(acme: Organization) -> None:
+    await acme.drain()
+    assert await acme.acquire(1) == NotGranted("full", "drained")
 
 
 # Machines ----------------------------------------------------------------------------------------

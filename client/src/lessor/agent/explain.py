@@ -19,6 +19,8 @@ _LABELS_SHOWN = ("job_url", "branch")
 _BLOCKED = {
     "seats": "all seats are taken",
     "machines": "all places for machines are taken",
+    "cap": "the seats that the group may hold are taken",
+    "drained": "the license is drained, nobody new gets a seat",
     "seats_exhausted": "all seats are taken",
     "machines_exhausted": "all places for machines are taken",
     "recovering": "the server is recovering and grants seats again soon",

@@ -9,6 +9,8 @@ from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
 
+from . import license_policy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -54,6 +56,7 @@ _FIELDS = (
     Column("machines", "machines"),
     Column("machine quota", "machine_quota"),
     Column("waiting", "queue_length"),
+    Column("drained", lambda item: pick(item, "drained") or None),
     Column("ttl", lambda item: times.brief(pick(item, "ttl"))),
     Column("starts", lambda item: times.shown(pick(item, "starts"))),
     Column("expires", _expires),
@@ -264,4 +267,5 @@ ACTIONS = (
     Action("assign", "Make a member a registered user", _assign, _user_options),
     Action("withdraw", "Take a registered user off", _withdraw, _user_options, destroys=True),
     Action("transfer", "Assign it to another member in one step", _transfer, _transfer_options),
+    *license_policy.ACTIONS,
 )

@@ -22,11 +22,13 @@ from lessor_daemon.store.directory import REVOKED, KeyRecord, Member
 from . import api_keys
 from .callers import ADMIN, BOOTSTRAP, OPERATOR, READ, RUN
 from .changes import Plan
+from .policy import Group, pack_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lessor_daemon.bootstrap import GroupSpec
     from lessor_daemon.store.store import Store
 
     from .changes import Changes
@@ -115,6 +117,8 @@ class Bootstrapping:
             "ttl": spec.ttl_ms,
             "expires": int(spec.expires.timestamp()) if spec.expires else 0,
         }
+        if spec.groups:
+            fields["policy"] = pack_policy(_group(one) for one in spec.groups)
         if spec.name in await leases.license_names(self._store, org):
             await self._licenses.change(BOOTSTRAP, org, spec.name, fields, force=True)
         else:
@@ -170,6 +174,10 @@ class Bootstrapping:
         await self._changes.make(org, BOOTSTRAP, decide)
         if known is not None and known.key_id != record.key_id:
             await stored.forget_key_places(self._store, [known.key_id])
+
+
+def _group(spec: GroupSpec) -> Group:
+    return Group(spec.name, spec.label, spec.value, spec.head_start_ms, spec.reserve, spec.cap)
 
 
 def _key_spec(name: str, scopes: frozenset[str], member: str | None, path: Path) -> KeySpec:

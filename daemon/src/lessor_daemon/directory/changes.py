@@ -48,7 +48,7 @@ class Quota:
     """A license's settings to write, as ``lua/quota.lua`` names them."""
 
     license: str
-    fields: Mapping[str, str | int]
+    fields: Mapping[str, str | int | bytes]
     force: bool
 
 

@@ -16,6 +16,7 @@ from lessor_daemon.times import wall_text
 
 from .changes import Plan, Quota
 from .etags import check_match
+from .policy import policy_to_wire, refuse_for_named_users, unpack_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86_400
 MOST_LICENSES = 1_000
 
-Fields = dict[str, str | int]
+Fields = dict[str, str | int | bytes]
 """Settings as the ``quota`` script takes them."""
 
 DEFAULTS: Fields = {
@@ -41,6 +42,8 @@ DEFAULTS: Fields = {
     "retention": -1,
     "offline_allowed": 1,
     "product": "",
+    "policy": b"",
+    "drained": 0,
 }
 
 
@@ -82,12 +85,14 @@ class Licenses:
         return found[0]
 
     async def add(
-        self, actor: Actor, org: str, name: str, fields: Mapping[str, str | int]
+        self, actor: Actor, org: str, name: str, fields: Mapping[str, str | int | bytes]
     ) -> dict[str, object]:
         """Add a license; ``fields`` must hold the seats."""
         wanted = DEFAULTS | dict(fields)
         wanted["ttl"] = fields.get("ttl") or min(int(wanted["ttl"]), self._ttl_range_ms[1])
         self._check(wanted)
+        if wanted["policy"] and wanted["kind"] != leases.FLOATING:
+            raise refuse_for_named_users()
 
         async def decide() -> Plan[None]:
             names = await leases.license_names(self._store, org)
@@ -96,7 +101,7 @@ class Licenses:
             if len(names) >= MOST_LICENSES:
                 raise Problem("conflict", f"an organization has at most {MOST_LICENSES} licenses")
             quota = Quota(name, wanted, force=False)
-            return Plan(None, "license.add", name, None, wanted, quota=quota)
+            return Plan(None, "license.add", name, None, _shown(wanted), quota=quota)
 
         await self._changes.make(org, actor, decide)
         return await self.get(org, name)
@@ -106,7 +111,7 @@ class Licenses:
         actor: Actor,
         org: str,
         name: str,
-        fields: Mapping[str, str | int],
+        fields: Mapping[str, str | int | bytes],
         *,
         force: bool,
         if_match: str | None = None,
@@ -121,12 +126,14 @@ class Licenses:
         async def decide() -> Plan[None]:
             use = await self.find(org, name)
             check_match(if_match, settings(use))
+            if fields.get("policy") and use.kind != leases.FLOATING:
+                raise refuse_for_named_users()
             before = _stored_fields(use)
             changed = {one: value for one, value in fields.items() if before[one] != value}
             quota = Quota(name, changed, force) if changed else None
-            shown = {one: before[one] for one in changed}
+            shown = _shown({one: before[one] for one in changed})
             action = "license.force" if force else "license.change"
-            return Plan(None, action, name, shown, changed, quota=quota)
+            return Plan(None, action, name, shown, _shown(changed), quota=quota)
 
         await self._changes.make(org, actor, decide)
         return await self.get(org, name)
@@ -167,7 +174,7 @@ class Licenses:
             shown["expires_in_days"] = days_left(use, self._wall_ms())
         return shown
 
-    def _check(self, fields: Mapping[str, str | int]) -> None:
+    def _check(self, fields: Mapping[str, str | int | bytes]) -> None:
         ttl_ms = fields.get("ttl")
         low, high = self._ttl_range_ms
         if ttl_ms is not None and not low <= int(ttl_ms) <= high:
@@ -192,7 +199,10 @@ def settings(use: LicenseUse) -> dict[str, object]:
         "machine_quota": "unlimited" if use.machine_quota is None else use.machine_quota,
         "ttl": use.ttl_ms / 1000,
         "offline_allowed": use.offline_allowed,
+        "drained": use.drained,
     }
+    if use.kind == leases.FLOATING:
+        shown["policy"] = policy_to_wire(unpack_policy(use.policy))
     if use.starts_wall_seconds:
         shown["starts"] = wall_text(use.starts_wall_seconds * 1000)
     if use.expires_wall_seconds:
@@ -214,4 +224,14 @@ def _stored_fields(use: LicenseUse) -> Fields:
         "expires": use.expires_wall_seconds,
         "retention": UNLIMITED if retention is None else retention,
         "offline_allowed": int(use.offline_allowed),
+        "policy": use.policy,
+        "drained": int(use.drained),
+    }
+
+
+def _shown(fields: Mapping[str, str | int | bytes]) -> dict[str, object]:
+    """Settings as the audit shows them: a policy in words."""
+    return {
+        name: policy_to_wire(unpack_policy(value)) if isinstance(value, bytes) else value
+        for name, value in fields.items()
     }

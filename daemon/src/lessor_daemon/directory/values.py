@@ -15,6 +15,7 @@ __all__ = ["KINDS", "MOST_SEATS", "ROLES", "SCOPES"]
 
 SLUG = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 LICENSE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+GROUP_NAME = LICENSE_NAME
 EMAIL = "[A-Za-z0-9.!#$%&'*+=?^_`|~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,189}"
 
 MAX_REASON = 256
@@ -34,6 +35,11 @@ def check_slug(text: str, field: str) -> str:
 def check_license_name(text: str, field: str) -> str:
     """``text`` if it can name a license, else ``Problem`` ``invalid``."""
     return _check(LICENSE_NAME, text, field, "must be letters, digits, '.', '_' and '-'")
+
+
+def check_group_name(text: str, field: str) -> str:
+    """``text`` if it can name a group of a policy, else ``Problem`` ``invalid``."""
+    return _check(GROUP_NAME, text, field, "must be letters, digits, '.', '_' and '-'")
 
 
 def check_email(text: str, field: str) -> str:

@@ -51,11 +51,20 @@ def queued(place: InLine, holders: list[Holder]) -> Queued:
 
 def full(license: str, blocked_by: str, holders: list[Holder]) -> Problem:
     """Nothing is free, and the caller would not wait."""
-    data: dict[str, object] = {"holders": [holder.to_wire() for holder in holders]}
+    data: dict[str, object] = {
+        "holders": [holder.to_wire() for holder in holders],
+        "blocked_by": blocked_by,
+    }
     if blocked_by == "machines":
         data["hint"] = "run on a machine that is registered, or have an admin remove one"
         text = f"all registered machines of license {license!r} are taken"
         return Problem("machines_exhausted", text, data=data)
+    if blocked_by == "drained":
+        data["hint"] = "an admin lets the license run empty: try again later, or ask them"
+        return Problem("seats_exhausted", f"license {license!r} is drained: nobody new", data=data)
+    if blocked_by == "cap":
+        data["hint"] = "wait for a seat of your group, or ask an admin to raise its cap"
+        return Problem("seats_exhausted", f"your group's seats of {license!r} are taken", data=data)
     data["hint"] = "wait for a seat, or ask one of the holders to finish"
     return Problem("seats_exhausted", f"all seats of license {license!r} are taken", data=data)
 

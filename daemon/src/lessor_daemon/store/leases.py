@@ -46,7 +46,8 @@ class LicenseUse:
     """A license's settings and quotas beside what is in use.
 
     ``machine_quota`` None is unlimited; ``machines_setting`` is as stored. ``leases`` counts the
-    online users of a named-user license. ``retention_seconds`` None keeps machines until removed.
+    online users of a named-user license. ``policy`` is as ``lua/lib/policy.lua`` has it; of a
+    ``drained`` license nothing new starts. ``retention_seconds`` None keeps machines until removed.
     Times of 0 mean none.
     """
 
@@ -65,6 +66,8 @@ class LicenseUse:
     expires_wall_seconds: int
     offline_allowed: bool
     retention_seconds: int | None
+    policy: bytes
+    drained: bool
 
     @property
     def available(self) -> int:
@@ -154,6 +157,8 @@ def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> License
         expires_wall_seconds=int(quota[b"expires"]),
         offline_allowed=quota.get(b"offline_allowed", b"1") == b"1",
         retention_seconds=retention if retention >= 0 else None,
+        policy=quota.get(b"policy", b""),
+        drained=quota.get(b"drained", b"0") == b"1",
     )
 
 

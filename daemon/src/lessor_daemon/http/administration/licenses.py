@@ -9,6 +9,7 @@ from lessor_protocol.fields import invalid
 
 from lessor_daemon.directory import values
 from lessor_daemon.directory.etags import etag_of
+from lessor_daemon.directory.policy import MOST_GROUPS, pack_policy, read_policy
 from lessor_daemon.http.auth import actor_of, authorize
 from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
@@ -121,6 +122,12 @@ def _settings(form: Form) -> Fields:
             found[name] = seconds
     if form.is_given("offline_allowed"):
         found["offline_allowed"] = int(fields.flag("offline_allowed", default=True))
+    if form.is_given("drained"):
+        found["drained"] = int(fields.flag("drained", default=False))
+    if form.is_null("policy"):
+        found["policy"] = b""
+    elif form.is_given("policy"):
+        found["policy"] = pack_policy(read_policy(fields.array("policy", most=MOST_GROUPS)))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol.fields import MAX_NAME
 
 from lessor_daemon.directory import values
+from lessor_daemon.directory.policy import LONGEST_HEAD_START_SECONDS, MOST_GROUPS
 
 from .shapes import (
     COUNT,
@@ -97,6 +98,8 @@ def _licenses() -> Schema:
         "expires": MAYBE_MOMENT,
         "offline_allowed": FLAG,
         "machine_retention": RETENTION,
+        "policy": {**list_of(ref("NewGroup"), MOST_GROUPS), "description": "see docs/policy.md"},
+        "drained": {**FLAG, "description": "nobody new; the running finish"},
     }
     return {
         "License": object_of(
@@ -118,11 +121,52 @@ def _licenses() -> Schema:
                 "expires_in_days": COUNT,
                 "offline_allowed": FLAG,
                 "machine_retention": SECONDS,
+                "policy": list_of(ref("Group")),
+                "drained": FLAG,
             },
             ["name", "kind", "seats", "available", "machine_quota"],
         ),
         "NewLicense": body_of({"name": LICENSE_NAME, "kind": KIND, **settings}, ["name", "seats"]),
         "LicenseChange": body_of({**settings, "force": FLAG}, []),
+<<<<<<< daemon/src/lessor_daemon/http/openapi/administration_schemas.py
+        **_policy(),
+    }
+
+
+def _policy() -> Schema:
+    group_name = {"type": "string", "pattern": f"^{values.GROUP_NAME}$"}
+    label = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "propertyNames": {"minLength": 1, "maxLength": 64},
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    }
+    head_start = {"type": "number", "minimum": 0, "maximum": LONGEST_HEAD_START_SECONDS}
+    cap = {"type": "integer", "minimum": 1, "maximum": values.MOST_SEATS}
+    return {
+        "Group": object_of(
+            {
+                "name": TEXT,
+                "label": LABELS,
+                "head_start": SECONDS,
+                "reserve": COUNT,
+                "cap": {"type": ["integer", "null"]},
+            },
+            ["name", "label", "head_start", "reserve", "cap"],
+        ),
+        "NewGroup": body_of(
+            {
+                "name": group_name,
+                "label": label,
+                "head_start": head_start,
+                "reserve": SEATS,
+                "cap": cap,
+            },
+            ["name", "label"],
+        ),
+=======
+>>>>>>> /tmp/e/daemon/src/lessor_daemon/http/openapi/administration_schemas.py
     }
 
 

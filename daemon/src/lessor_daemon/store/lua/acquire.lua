@@ -12,7 +12,7 @@
 --   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder,
 --                    seats, group
 --   queued           ticket, position from 1, blocked_by, the license's ttl
---   full             blocked_by
+--   full             blocked_by: drained | cap | seats | machines
 --   ended            reason
 --   license_expired  'not_started' when its term has yet to begin
 --   too_many         the most that can ever be free together
@@ -120,7 +120,10 @@ local function activate()
   return new_lease(true, 1)
 end
 
-if quota.kind == 'named-user' then return activate() end
+if quota.kind == 'named-user' then
+  if quota.drained then return reply(clock, 'full', ended, 'drained') end
+  return activate()
+end
 
 if is_impossible(quota, group, least) then
   local most_ever = quota.seats - quota.offline
@@ -132,9 +135,9 @@ local queue = queue_key(license)
 if redis.call('EXISTS', queue) == 0 then
   local seats = math.min(most, free_seats(license, quota), room_in_group(license, group))
   local admitted = is_admitted(license, quota, machine)
-  if seats >= least and admitted then return new_lease(false, seats) end
+  if seats >= least and admitted and not quota.drained then return new_lease(false, seats) end
   if not may_wait then
-    return reply(clock, 'full', ended, seats >= least and 'machines' or 'seats')
+    return reply(clock, 'full', ended, blocked_by(license, quota, group, machine, least))
   end
 end
 
@@ -144,7 +147,7 @@ serve_line(clock, license)
 lease = find_lease(id)
 if lease then return known(lease) end
 
-local blocked = blocked_by(license, quota, machine) or 'seats'
+local blocked = blocked_by(license, quota, group, machine, least)
 if not may_wait then
   leave_line(id, read_waiter(id))
   return reply(clock, 'full', ended, blocked)

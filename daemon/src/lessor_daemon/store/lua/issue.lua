@@ -22,7 +22,7 @@ if not quota then return reply(clock, 'unknown_license', 0) end
 local use = quota.kind == 'named-user' and redis.call('HLEN', online_key(license))
   or redis.call('SCARD', use_key(license))
 local available = quota.seats - quota.offline - use
-if seats > available then return reply(clock, 'full', math.max(0, available)) end
+if quota.drained or seats > available then return reply(clock, 'full', math.max(0, available)) end
 
 if quota.kind ~= 'named-user' then
   -- What runs there runs on a machine of this license like any other.

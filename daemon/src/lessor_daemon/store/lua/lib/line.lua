@@ -170,7 +170,7 @@ end
 local function serve_line(clock, license)
   if clock.recovering or redis.call('EXISTS', queue_key(license)) == 0 then return end
   local quota = read_quota(license)
-  if not quota then return end
+  if not quota or quota.drained then return end
   drop_gone(clock)
   local groups = {unpack(quota.policy)}
   groups[#groups + 1] = DEFAULT_GROUP

@@ -2,7 +2,7 @@
 
 local function read_quota(license)
   local fields = redis.call('HMGET', quota_key(license),
-    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts', 'policy')
+    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts', 'policy', 'drained')
   if not fields[1] then return nil end
   local seats, machines = tonumber(fields[1]), tonumber(fields[2])
   return {
@@ -14,6 +14,7 @@ local function read_quota(license)
     expires = tonumber(fields[6]), -- wall clock, seconds; 0: never
     starts = tonumber(fields[7] or 0), -- likewise; 0: at once
     policy = parse_policy(fields[8]),
+    drained = fields[9] == '1', -- nobody new; the running finish
   }
 end
 
@@ -33,8 +34,11 @@ local function is_admitted(license, quota, machine)
     or has_room_for_machine(license, quota)
 end
 
--- What keeps `machine` from one more seat: 'seats', 'machines' or nil.
-local function blocked_by(license, quota, machine)
-  if free_seats(license, quota) <= 0 then return 'seats' end
-  return not is_admitted(license, quota, machine) and 'machines' or nil
+-- What keeps `machine` and `group` from `least` seats more: 'drained', 'cap', 'seats' or 'machines'.
+-- 'seats' also when only those in front stand in the way.
+local function blocked_by(license, quota, group, machine, least)
+  if quota.drained then return 'drained' end
+  if room_in_group(license, group) < least then return 'cap' end
+  if free_seats(license, quota) < least then return 'seats' end
+  return is_admitted(license, quota, machine) and 'seats' or 'machines'
 end

@@ -1,0 +1,119 @@
+"""``lessor license policy`` and ``lessor license drain``: who is served first, and who at all."""
+
+from __future__ import annotations
+
+import tomllib
+
+from lessor_protocol.duration import parse_duration_ms
+
+from lessor.admin import times
+from lessor.admin.actions import Action
+from lessor.admin.files import read_text
+from lessor.admin.table import Column, pick
+from lessor.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from lessor.admin.actions import Desk
+
+    Item = dict[str, object]
+
+_LONGEST_FILE = 65_536
+_EXAMPLE = """\
+no policy: the line is served in the order of asking. A policy file looks like this:
+
+[[group]]
+name = "payments"
+label = { team = "payments" }
+head_start = "5m"   # stand where they would had they come five minutes earlier
+reserve = 2         # seats that are first theirs, lent while idle
+cap = 4             # the most they hold"""
+
+_GROUPS = (
+    Column("GROUP", "name", firm=True),
+    Column("LABEL", "label"),
+    Column("HEAD START", lambda item: times.brief(pick(item, "head_start")), is_number=True),
+    Column("RESERVE", "reserve", is_number=True),
+    Column("CAP", "cap", is_number=True),
+)
+
+
+def read_policy(path: str) -> list[Item]:
+    """The groups of a policy file, as the API takes them. Raises ``UsageError``.
+
+    What the fields may hold is for the server to say; here durations become seconds.
+    """
+    try:
+        document = tomllib.loads(read_text(path, _LONGEST_FILE))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    groups = document.pop("group", [])
+    if document:
+        raise UsageError(f"{path}: {next(iter(document))!r} is no field; groups stand in [[group]]")
+    if not isinstance(groups, list) or not all(isinstance(one, dict) for one in groups):
+        raise UsageError(f"{path}: groups stand in [[group]] tables")
+    return [_group(path, group) for group in groups]
+
+
+def _group(path: str, group: Item) -> Item:
+    known = {"name", "label", "head_start", "reserve", "cap"}
+    for name in group:
+        if name not in known:
+            raise UsageError(
+                f"{path}: {name!r} is no field of a group ({', '.join(sorted(known))})"
+            )
+    head_start = group.get("head_start")
+    if isinstance(head_start, str):
+        try:
+            return {**group, "head_start": parse_duration_ms(head_start) / 1000}
+        except ValueError as error:
+            raise UsageError(f"{path}: head_start: {error}") from None
+    return group
+
+
+def _policy(desk: Desk, options: Namespace) -> None:
+    path = desk.path("licenses", options.name)
+    if options.file is None and not options.clear:
+        found = desk.api.get(path).value
+    else:
+        groups = read_policy(options.file) if options.file is not None else []
+        found = desk.api.change("PATCH", path, {"policy": groups})
+    groups_now = found.get("policy")
+    shown = (
+        [one for one in groups_now if isinstance(one, dict)] if isinstance(groups_now, list) else []
+    )
+    if desk.out.as_json:
+        desk.out.json({"policy": shown})
+    else:
+        desk.out.list(_GROUPS, shown, nothing=_EXAMPLE)
+
+
+def _drain(desk: Desk, options: Namespace) -> None:
+    path = desk.path("licenses", options.name)
+    changed = desk.api.change("PATCH", path, {"drained": not options.undo})
+    sentence = (
+        f"{options.name} gives out seats again"
+        if options.undo
+        else f"{options.name} is drained: nobody new, {changed.get('leases')} seats are still held"
+    )
+    desk.out.done(changed, sentence)
+
+
+def _policy_options(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="LICENSE", help="which license")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--file", metavar="FILE", help="set the policy of this TOML file")
+    what.add_argument("--clear", action="store_true", help="serve everybody in order again")
+
+
+def _drain_options(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="LICENSE", help="which license")
+    parser.add_argument("--undo", action="store_true", help="give out seats again")
+
+
+ACTIONS = (
+    Action("policy", "Show or set who is served first", _policy, _policy_options),
+    Action("drain", "Let nobody new in; the running finish", _drain, _drain_options),
+)
