@@ -64,11 +64,14 @@ class Clients:
             )
         return client
 
+    async def close_those(self, addresses: Iterable[Address]) -> None:
+        """Close what leads there; who waits for an answer gets a ``ConnectionError``."""
+        gone = [self._clients.pop(one) for one in addresses if one in self._clients]
+        await asyncio.gather(*(close_client(client) for client in gone))
+
     async def keep(self, addresses: Iterable[Address]) -> None:
         """Close what leads elsewhere: in a container platform addresses change for ever."""
-        gone = self._clients.keys() - set(addresses)
-        clients = [self._clients.pop(address) for address in gone]
-        await asyncio.gather(*(close_client(client) for client in clients))
+        await self.close_those(self._clients.keys() - set(addresses))
 
     async def close(self) -> None:
         """Close all."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-class ClusterTopology(WatchedTopology):
+class ClusterTopology(WatchedTopology[ClusterView]):
     """Routes each key to the node that a majority of the other masters names for its slot."""
 
     def __init__(
@@ -32,6 +32,7 @@ class ClusterTopology(WatchedTopology):
         super().__init__(servers, failover_ms, boottime_ms)
         self._seeds = set(url.nodes)
         self._known = self._seeds
+        self._owners: dict[int, Address] = {}
         # Apart from the connections for calls: a question must not stand in line behind scripts.
         self._asked = Clients(
             url.of_server, connections=2, answer_seconds=failover_ms / 1000 / LOOKS
@@ -54,6 +55,16 @@ class ClusterTopology(WatchedTopology):
         if view.addresses:
             self._known = view.addresses
         return view
+
+    def _replaced_by(self, view: ClusterView) -> set[Address]:
+        owners = view.owners
+        replaced = {
+            old for slot, old in self._owners.items() if slot in owners and owners[slot] != old
+        } - set(owners.values())
+        if replaced:
+            _log.info("store_masters_replaced", masters=sorted(str(one) for one in replaced))
+        self._owners |= owners
+        return replaced
 
     async def _ask_one(self, node: Address) -> NodeAnswer | None:
         # Two words, so that the reply comes as it was sent.

@@ -75,9 +75,20 @@ class ClusterView:
             if (address := _address(node, answer)) is not None
         }
 
+    @property
+    def owners(self) -> dict[int, Address]:
+        """The confirmed owners of the first slot of each range, where there is one."""
+        first_slots = {
+            first for voter in self._voters for node in voter.nodes for first, _ in node.ranges
+        }
+        found = {slot: self._owner(slot) for slot in first_slots}
+        return {slot: owner for slot, owner in found.items() if owner is not None}
+
     def owner(self, key: bytes) -> Address | None:
         """The node that a majority names for the key's slot."""
-        slot = key_slot(key)
+        return self._owner(key_slot(key))
+
+    def _owner(self, slot: int) -> Address | None:
         if slot not in self._owners:
             self._owners[slot] = self._find_owner(slot)
         return self._owners[slot]

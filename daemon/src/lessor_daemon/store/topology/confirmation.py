@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from lessor_daemon.store.errors import StoreUnavailable
 
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
     from .clients import Clients
 
-LOOKS = 10
-"""The voters are asked so many times in X, each with so much of it to answer."""
+LOOKS = 20
+"""So many rounds in X. A voter has as long as until the next one to answer."""
 SHORTEST_PAUSE_SECONDS = 0.05
 """Between two rounds of questions, however many calls fail meanwhile."""
+
+
+ViewT = TypeVar("ViewT", bound="View")
 
 
 class View(Protocol):
@@ -74,7 +77,7 @@ class Confirmations:
         raise StoreUnavailable(self._views[0][1].why_none(key))
 
 
-class WatchedTopology(ABC):
+class WatchedTopology(ABC, Generic[ViewT]):
     """Servers whose master changes: asks the voters again and again, and routes by their answers.
 
     ``answer_ms`` is how long a reply may take to be used. ``redis`` raises ``StoreUnavailable``
@@ -103,6 +106,8 @@ class WatchedTopology(ABC):
         asked_ms = self._boottime_ms()
         view = await self._ask()
         self._confirmations.add(asked_ms, view)
+        # After it is known who came: calls that are broken off here are repeated there.
+        await self._servers.close_those(self._replaced_by(view))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -113,16 +118,22 @@ class WatchedTopology(ABC):
         """Every server that holds data or may come to, by a name for people."""
 
     @abstractmethod
-    async def _ask(self) -> View:
+    async def _ask(self) -> ViewT:
         """One round. Voters that do not answer are left out."""
 
+    @abstractmethod
+    def _replaced_by(self, view: ViewT) -> set[Address]:
+        """Masters of earlier rounds that are none any more. Calls to them, which may hang, end."""
+
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._doubt.clear()
+            next_at = loop.time() + self._look_every_seconds
             await self.look()
             await asyncio.sleep(min(SHORTEST_PAUSE_SECONDS, self._look_every_seconds))
             try:
-                async with asyncio.timeout(self._look_every_seconds):
+                async with asyncio.timeout_at(next_at):
                     await self._doubt.wait()
             except TimeoutError:
                 pass

@@ -77,7 +77,7 @@ class SentinelView:
         )
 
 
-class SentinelTopology(WatchedTopology):
+class SentinelTopology(WatchedTopology[SentinelView]):
     """Routes everything to the master that a majority of the sentinels names."""
 
     def __init__(
@@ -89,7 +89,7 @@ class SentinelTopology(WatchedTopology):
         self._sentinels = Clients(
             url.of_sentinel, connections=2, answer_seconds=failover_ms / 1000 / LOOKS
         )
-        self._view = SentinelView(url.service, len(url.nodes), [])
+        self._master: Address | None = None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -98,7 +98,7 @@ class SentinelTopology(WatchedTopology):
 
     async def servers(self) -> dict[str, Redis]:
         """The master and the replicas that its sentinels know."""
-        found = {self._view.master} if self._view.master else set()
+        found = {self._master} if self._master else set()
         for node in self._nodes:
             try:
                 (replicas,) = await self._call(node, self._about("REPLICAS"))
@@ -121,13 +121,14 @@ class SentinelTopology(WatchedTopology):
 
     async def _ask(self) -> SentinelView:
         answers = await asyncio.gather(*(self._ask_one(node) for node in self._nodes))
-        view = SentinelView(self._service, len(self._nodes), [one for one in answers if one])
-        if view.master is not None:
-            if view.master != self._view.master:
-                _log.info("store_master", service=self._service, master=str(view.master))
-                await self._servers.keep({view.master})
-            self._view = view
-        return view
+        return SentinelView(self._service, len(self._nodes), [one for one in answers if one])
+
+    def _replaced_by(self, view: SentinelView) -> set[Address]:
+        if view.master is None or view.master == self._master:
+            return set()
+        old, self._master = self._master, view.master
+        _log.info("store_master", service=self._service, master=str(view.master))
+        return {old} if old is not None else set()
 
     async def _ask_one(self, node: Address) -> SentinelAnswer | None:
         try:
