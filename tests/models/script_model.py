@@ -1,0 +1,397 @@
+"""What the scripts do, in plain Python: floating licenses without groups, as their headers say it.
+
+Written from the rules and not from the Lua, with lists and dicts instead of keys, and checked
+against the real scripts step by step. Times are ms; ``here`` is the server's replication id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lessor_daemon.store.scripts import Context
+
+OFFER_MS = 3_000
+GONE_MS = 10_000
+MACHINE_PATIENCE_MS = 60_000
+TOKENS_AN_EPOCH = 1 << 23
+
+Ended = tuple[int, str, str, int, str]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an acquire asks for."""
+
+    license: str = "kre"
+    machine: str = "m1"
+    ephemeral: bool = False
+    content: bytes = b"content"
+    owner: str = "key:test"
+    least: int = 1
+    most: int = 1
+
+
+@dataclass
+class Lease:
+    """Seats that are held, or offered to one who waited (``joined`` -1: never did)."""
+
+    wish: Wish
+    seats: int
+    token: int
+    until: int
+    joined: int = -1
+    offered: bool = False
+    ending: str = ""
+
+
+@dataclass
+class Waiter:
+    """A place in a line. ``parked``: the machine quota did not admit its machine."""
+
+    id: int
+    wish: Wish
+    ticket: int
+    joined: int
+    gone_at: int
+    parked: bool = False
+
+
+@dataclass
+class License:
+    """A quota (``machine_quota`` None: unlimited) and the machines registered, lasting or not."""
+
+    seats: int
+    machine_quota: int | None
+    machines: dict[str, bool] = field(default_factory=dict)
+
+
+class ScriptModel:
+    """One organization. Each script is a method that answers as the real one does."""
+
+    def __init__(self, here: str, *, lease_ms: int, ttl_ms: int) -> None:
+        self.here = here
+        self._lease_ms = lease_ms
+        self._ttl_ms = ttl_ms
+        self.forget()
+
+    def forget(self) -> None:
+        """The store was emptied."""
+        self.now = self.epoch = self._grace_until = self._counter = self._last_ticket = 0
+        self._replid = ""
+        self._recovery = 0
+        self.leases: dict[int, Lease] = {}
+        self.ended: dict[int, tuple[int, str]] = {}
+        self.line: list[Waiter] = []
+        self.licenses: dict[str, License] = {}
+
+    def restart(self) -> None:
+        """The server that comes back has another replication id than the one that was there."""
+        self._replid = "before"
+
+    @property
+    def replid(self) -> str:
+        """That of the epoch."""
+        return self._replid
+
+    @property
+    def recovering_ms(self) -> int:
+        """How long nothing is granted yet."""
+        return max(0, self._grace_until - self.now)
+
+    @property
+    def next_deadline(self) -> int | None:
+        """The first of a lease or a waiter."""
+        deadlines = [lease.until for lease in self.leases.values()]
+        return min([*deadlines, *(waiter.gone_at for waiter in self.line)], default=None)
+
+    def use(self, license: str) -> int:
+        """Seats held."""
+        held = (lease for lease in self.leases.values() if lease.wish.license == license)
+        return sum(lease.seats for lease in held)
+
+    def line_of(self, license: str) -> list[Waiter]:
+        """In order of their tickets."""
+        mine = [waiter for waiter in self.line if waiter.wish.license == license]
+        return sorted(mine, key=lambda waiter: waiter.ticket)
+
+    def open(self, context: Context) -> None:
+        """What every script does first."""
+        self._recovery = context.recovery_ms
+        went_back = context.epoch == self.epoch and context.seen_ms > self.now
+        rolled_back = context.highest_epoch > self.epoch or went_back
+        if rolled_back or self.here != self._replid:
+            is_new = context.trust == "new" and not self._replid
+            if rolled_back or not (context.trust == "durable" or is_new):
+                self._grace_until = self.now + context.recovery_ms
+            greatest = max(self.epoch, context.highest_epoch, context.epoch_floor - 1)
+            self.epoch, self._replid, self._counter = greatest + 1, self.here, 0
+        elif (context.epoch, context.replid) == (self.epoch, self._replid):
+            self.now = max(self.now, context.claim_ms or 0)
+
+    def acquire(
+        self, id: int, wish: Wish, *, may_wait: bool
+    ) -> tuple[list[Ended], tuple[object, ...]]:
+        """Who lapsed, and the status with what belongs to it."""
+        license = self.licenses.get(wish.license)
+        if self.recovering_ms:
+            if may_wait and license and id not in self.leases and id not in self.ended:
+                self._join(id, wish)
+            return [], ("recovering",)
+        ended = self._end_lapsed()
+        return ended, self._decide(id, wish, license, may_wait=may_wait)
+
+    def _decide(
+        self, id: int, wish: Wish, license: License | None, *, may_wait: bool
+    ) -> tuple[object, ...]:
+        if id in self.leases:
+            return self._known(self.leases[id], wish)
+        if id in self.ended:
+            return ("ended", self.ended[id][1])
+        waiter = self._waiter(id)
+        if waiter and (waiter.wish.license, waiter.wish.content) != (wish.license, wish.content):
+            return ("conflict",)
+        if license is None:
+            return ("unknown_license",)
+        if 1 < wish.least > license.seats:
+            return ("too_many", str(license.seats))
+        if not self.line_of(wish.license):
+            seats = min(wish.most, license.seats - self.use(wish.license))
+            if seats >= wish.least and self._admits(license, wish.machine):
+                lease = self._grant(id, wish, seats, self._lease_ms)
+                return ("granted", lease.token, True, None, seats)
+            if not may_wait:
+                return ("full", "machines" if seats >= wish.least else "seats")
+        self._join(id, wish)
+        self._serve(wish.license)
+        if id in self.leases:
+            return self._known(self.leases[id], wish)
+        no_machine = license.seats > self.use(wish.license) and not self._admits(
+            license, wish.machine
+        )
+        blocked = "machines" if no_machine else "seats"
+        waiter = self._waiter(id)
+        if waiter is None:
+            raise AssertionError("one that is not granted stands in line")
+        if not may_wait:
+            self.line.remove(waiter)
+            return ("full", blocked)
+        position = self.line_of(wish.license).index(waiter) + 1
+        return ("queued", waiter.ticket, position, blocked)
+
+    def _known(self, lease: Lease, wish: Wish) -> tuple[object, ...]:
+        if (lease.wish.license, lease.wish.content) != (wish.license, wish.content):
+            return ("conflict",)
+        if lease.ending:
+            return ("ended", lease.ending)
+        lease.until = self.now + self._lease_ms
+        waited = self.now - lease.joined if lease.offered else None
+        if lease.offered:
+            self._register(lease.wish, lasting=not wish.ephemeral)
+        is_new, lease.offered = lease.offered, False
+        return ("granted", lease.token, is_new, waited, lease.seats)
+
+    def renew(self, ids: Iterable[int]) -> list[int | str]:
+        """Per id its ttl, or why it is lost."""
+        return [self._renew(id) for id in ids]
+
+    def _renew(self, id: int) -> int | str:
+        lease = self.leases.get(id)
+        if lease is None:
+            return self.ended[id][1] if id in self.ended else "unknown"
+        if not self.recovering_ms and lease.until < self.now:
+            return "lapsed"
+        if lease.ending:
+            return f"{lease.ending} because"
+        lease.until = self.now + self._lease_ms
+        return self._ttl_ms
+
+    def restore(self, id: int, wish: Wish, token: int, seats: int) -> int | str:
+        """Put a lease back on the word of its certificate."""
+        lease = self.leases.get(id)
+        if lease is not None:
+            if lease.ending:
+                return f"{lease.ending} because"
+            lease.until = max(lease.until, self.now + self._lease_ms)
+            return self._ttl_ms
+        if id in self.ended:
+            return self.ended[id][1]
+        if not self.recovering_ms:
+            return "unknown"
+        self._take(id, Lease(wish, seats, token, self.now + self._lease_ms))
+        return self._ttl_ms
+
+    def release(self, id: int, asker: str) -> tuple[str, str]:
+        """The status, and the reason that counts."""
+        lease, waiter = self.leases.get(id), self._waiter(id)
+        owner = lease.wish.owner if lease else waiter.wish.owner if waiter else asker
+        if asker not in ("", owner):
+            return "forbidden", ""
+        if lease:
+            reason = self._end(id, "released")
+            self._serve(lease.wish.license)
+            return "released", reason
+        if waiter:
+            self.line.remove(waiter)
+        elif id in self.ended:
+            return "repeated", ""
+        self._remember(id, "released")
+        return ("left" if waiter else "unknown"), ""
+
+    def end(self, id: int) -> int:
+        """An admin ends a session."""
+        lease = self.leases.get(id)
+        if lease is None:
+            return -1
+        if lease.ending or lease.offered:
+            return 0
+        lease.ending = "ended"
+        return 1
+
+    def keep(self, ids: Iterable[int]) -> list[bool]:
+        """Whether each still waits."""
+        waiting = [self._waiter(id) for id in ids]
+        for waiter in waiting:
+            if waiter:
+                waiter.gone_at = self.now + GONE_MS
+        return [waiter is not None for waiter in waiting]
+
+    def reap(self) -> list[Ended]:
+        """Who lapsed."""
+        if self.recovering_ms:
+            return []
+        ended = self._end_lapsed(serve=False)
+        self._drop_gone()
+        for license in dict.fromkeys(one[1] for one in ended):
+            self._serve(license)
+        return ended
+
+    def set_quota(self, name: str, seats: int, machines: int | None, *, force: bool) -> str:
+        """``made`` or ``below_use``."""
+        before = self.licenses.get(name)
+        registered = len(before.machines) if before else 0
+        below = self.use(name) > seats or (machines is not None and registered > machines)
+        if below and not force:
+            return "below_use"
+        if before:
+            before.seats, before.machine_quota = seats, machines
+        else:
+            self.licenses[name] = License(seats, machines)
+        self._serve(name)
+        return "made"
+
+    def _end_lapsed(self, *, serve: bool = True) -> list[Ended]:
+        lapsed = sorted(
+            (lease.until, id) for id, lease in self.leases.items() if lease.until < self.now
+        )
+        ended: list[Ended] = []
+        for _, id in lapsed:
+            lease = self.leases[id]
+            reason = self._end(id, "unclaimed" if lease.offered else "lapsed")
+            ended.append((id, lease.wish.license, lease.wish.machine, lease.token, reason))
+        if serve:
+            for license in dict.fromkeys(one[1] for one in ended):
+                self._serve(license)
+        return ended
+
+    def _end(self, id: int, reason: str) -> str:
+        lease = self.leases.pop(id)
+        reason = lease.ending or reason
+        machine, license = lease.wish.machine, self.licenses.get(lease.wish.license)
+        busy = any(
+            (other.wish.license, other.wish.machine) == (lease.wish.license, machine)
+            for other in self.leases.values()
+        )
+        if license and not busy and not license.machines.get(machine, True):
+            del license.machines[machine]
+        is_of_this_epoch = lease.token // TOKENS_AN_EPOCH == self.epoch
+        if reason != "unclaimed" and (reason != "lapsed" or is_of_this_epoch):
+            self._remember(id, reason)
+        return reason
+
+    def _remember(self, id: int, reason: str) -> None:
+        kept = {one: end for one, end in self.ended.items() if end[0] >= self.now}
+        self.ended = kept | {id: (self.now + self._recovery, reason)}
+
+    def _waiter(self, id: int) -> Waiter | None:
+        return next((waiter for waiter in self.line if waiter.id == id), None)
+
+    def _join(self, id: int, wish: Wish) -> None:
+        waiter = self._waiter(id)
+        if waiter is None:
+            self._last_ticket = max(self._last_ticket + 1, self.now * 1000)
+            waiter = Waiter(id, wish, self._last_ticket, self.now, 0)
+            self.line.append(waiter)
+        waiter.gone_at = self.now + GONE_MS
+
+    def _drop_gone(self) -> None:
+        self.line = [waiter for waiter in self.line if waiter.gone_at >= self.now]
+
+    def _serve(self, name: str) -> None:
+        """Offer what is free, until it is not or nobody may take it."""
+        license = self.licenses.get(name)
+        if self.recovering_ms or license is None or not self.line_of(name):
+            return
+        self._drop_gone()
+        while (free := license.seats - self.use(name)) > 0:
+            line = self.line_of(name)
+            has_room = self._admits(license, "")
+            turn = next((one for one in line if has_room or not one.parked), None)
+            if turn is None:
+                return
+            if 1 < turn.wish.least > license.seats:
+                self.line.remove(turn)
+            elif turn.wish.least > free:
+                return
+            elif not self._admits(license, turn.wish.machine):
+                turn.parked = True
+            elif self._is_held_up(license, line, turn):
+                return
+            else:
+                self.line.remove(turn)
+                lease = self._grant(turn.id, turn.wish, min(turn.wish.most, free), OFFER_MS)
+                lease.joined, lease.offered = turn.joined, True
+
+    def _is_held_up(self, license: License, line: list[Waiter], turn: Waiter) -> bool:
+        parked = next((one for one in line if one.parked), None)
+        return (
+            parked is not None
+            and parked.ticket < turn.ticket
+            and self.now - parked.joined >= MACHINE_PATIENCE_MS
+            and not all(license.machines.values())
+        )
+
+    def _admits(self, license: License, machine: str) -> bool:
+        quota = license.machine_quota
+        return machine in license.machines or quota is None or len(license.machines) < quota
+
+    def _grant(self, id: int, wish: Wish, seats: int, lasts_ms: int) -> Lease:
+        self._counter += 1
+        token = self.epoch * TOKENS_AN_EPOCH + self._counter
+        # An offer keeps its machine only until it is claimed.
+        offered = lasts_ms == OFFER_MS
+        lease = Lease(wish, seats, token, self.now + lasts_ms)
+        self._take(id, lease, lasting=not (wish.ephemeral or offered))
+        return lease
+
+    def _take(self, id: int, lease: Lease, *, lasting: bool | None = None) -> None:
+        self.leases[id] = lease
+        self._register(lease.wish, lasting=not lease.wish.ephemeral if lasting is None else lasting)
+        for waiter in self.line:
+            if (waiter.wish.license, waiter.wish.machine) == (
+                lease.wish.license,
+                lease.wish.machine,
+            ):
+                waiter.parked = False
+
+    def _register(self, wish: Wish, *, lasting: bool) -> None:
+        machines = self.licenses[wish.license].machines
+        machines[wish.machine] = machines.get(wish.machine, False) or lasting
+
+
+def other(wish: Wish) -> Wish:
+    """The same id's request, with other content."""
+    return replace(wish, content=b"other")
