@@ -128,7 +128,6 @@ def _licenses() -> Schema:
         ),
         "NewLicense": body_of({"name": LICENSE_NAME, "kind": KIND, **settings}, ["name", "seats"]),
         "LicenseChange": body_of({**settings, "force": FLAG}, []),
-<<<<<<< daemon/src/lessor_daemon/http/openapi/administration_schemas.py
         **_policy(),
     }
 
@@ -165,8 +164,6 @@ def _policy() -> Schema:
             },
             ["name", "label"],
         ),
-=======
->>>>>>> /tmp/e/daemon/src/lessor_daemon/http/openapi/administration_schemas.py
     }
 
 
