@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from lessor_protocol.errors import Problem
 
+from lessor_daemon.errors import DaemonError
 from lessor_daemon.store import directory, scripts
 from lessor_daemon.store.errors import StoreUnavailable, store_problems
 
@@ -96,8 +97,6 @@ class LeaseClocks:
         with store_problems():
             answer = await script(clock.context(self._boottime_ms()))
             clock.learn(answer[0], self._boottime_ms())
-        self._metrics.epoch.set(self.epoch)
-        self._metrics.recovering.set(self.is_recovering)
         return answer
 
     async def keep_running(self) -> None:
@@ -142,29 +141,32 @@ class LeaseClocks:
             async with asyncio.TaskGroup() as group:
                 for org, clock in self._clocks.items():
                     if clock.has_lapsed(now_ms):
-                        group.create_task(self._reap(org, gate))
+                        group.create_task(self._look_after_one(org, gate, self._reap))
                     elif clock.needs_tick(now_ms):
-                        group.create_task(self._tick(org, gate))
+                        group.create_task(self._look_after_one(org, gate, self.check_recovering))
+            self._metrics.epoch.set(self.epoch)
+            self._metrics.recovering.set(self.is_recovering)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def _tick(self, org: str, gate: asyncio.Semaphore) -> None:
+    async def _look_after_one(
+        self, org: str, gate: asyncio.Semaphore, deed: Callable[[str], Awaitable[object]]
+    ) -> None:
         async with gate:
             try:
-                await self.check_recovering(org)
+                await deed(org)
             except Problem as problem:
-                _log.debug("tick_failed", org=org, error=problem.detail)
+                _log.debug("clock_not_served", org=org, error=problem.detail)
+            except DaemonError:
+                raise
+            except Exception:  # noqa: BLE001 - one organization's trouble must not stop all clocks
+                _log.exception("clock_failed", org=org)
 
     async def _ticked(self, org: str, context: Context) -> tuple[Reading]:
         return (await scripts.tick(self._store, org, context),)
 
-    async def _reap(self, org: str, gate: asyncio.Semaphore) -> None:
+    async def _reap(self, org: str) -> None:
         """One call: what is left is reaped at the next look, so a mass lapse stays paced."""
-        async with gate:
-            try:
-                _, ended = await self.run(org, lambda c: scripts.reap(self._store, org, c))
-            except Problem as problem:
-                _log.debug("reap_failed", org=org, error=problem.detail)
-                return
+        _, ended = await self.run(org, lambda c: scripts.reap(self._store, org, c))
         self._on_ended(org, ended)
 
     def _clock(self, org: str) -> LeaseClock:
