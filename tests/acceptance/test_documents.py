@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor import exits
 from lessor_daemon.bootstrap import read_bootstrap
-from lessor_daemon.config import OPTIONS, load
-from lessor_daemon.errors import ConfigurationError
+from lessor_daemon.config import OPTIONS
 from lessor_daemon.metrics import Metrics
 from lessor_protocol import timing
 from lessor_protocol.errors import HTTP_STATUS
@@ -67,7 +66,7 @@ def source() -> str:
 
 
 def exposed_metrics() -> set[str]:
-    text = Metrics().exposition().decode()
+    text = Metrics().exposition([]).decode()
     names = set(re.findall(r"^# TYPE (lessor_\w+)", text, re.MULTILINE))
     return names | {f"{name}{suffix}" for name in names for suffix in ("_bucket", "_sum", "_count")}
 
@@ -174,7 +173,7 @@ def test_the_line_that_counts_is_quoted_as_it_stands() -> None:
 
 def test_all_metrics_are_explained() -> None:
     explained = set(re.findall(r"lessor_[a-z_]+", OPERATIONS.read_text()))
-    named = re.findall(r"^# TYPE (lessor_\w+)", Metrics().exposition().decode(), re.MULTILINE)
+    named = re.findall(r"^# TYPE (lessor_\w+)", Metrics().exposition([]).decode(), re.MULTILINE)
     assert {name for name in named if not name.endswith("_created")} <= explained
 
 
@@ -205,11 +204,6 @@ def test_the_bootstrap_file_of_the_operations_can_be_read(tmp_path: Path) -> Non
     file.write_text(block.text)
     found = read_bootstrap(file, min_ttl_ms=timing.MIN_TTL_MS, max_ttl_ms=timing.MAX_TTL_MS)
     assert found.organizations[0].licenses[0].seats == 5
-
-
-def test_what_is_said_not_to_be_there_yet_is_refused_by_the_server() -> None:
-    with pytest.raises(ConfigurationError):
-        load(["--workers=2"], {})
 
 
 def test_the_recovery_time_of_the_documents_is_what_the_arithmetic_gives() -> None:
