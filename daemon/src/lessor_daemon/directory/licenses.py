@@ -128,7 +128,7 @@ class Licenses:
             check_match(if_match, settings(use))
             if fields.get("policy") and use.kind != leases.FLOATING:
                 raise refuse_for_named_users()
-            before = _stored_fields(use)
+            before = stored_fields(use)
             changed = {one: value for one, value in fields.items() if before[one] != value}
             quota = Quota(name, changed, force) if changed else None
             shown = _shown({one: before[one] for one in changed})
@@ -212,7 +212,8 @@ def settings(use: LicenseUse) -> dict[str, object]:
     return shown
 
 
-def _stored_fields(use: LicenseUse) -> Fields:
+def stored_fields(use: LicenseUse) -> Fields:
+    """The settings as the ``quota`` script takes them."""
     retention = use.retention_seconds
     return {
         "kind": use.kind,

@@ -26,7 +26,7 @@ class OperatorAudit:
 
     async def record(self, actor: Actor, action: str, target: str) -> None:
         """Write down one deed, just after it was done."""
-        _log.info(action.replace(".", "_"), org=target, by=actor.name, source=actor.source)
+        _log.info("operator_action", action=action, target=target, source=actor.source)
         with store_problems():
             entry = {"actor": asdict(actor), "action": action, "target": target}
             await audit.append_operator(self._store, entry)

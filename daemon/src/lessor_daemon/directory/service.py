@@ -8,6 +8,7 @@ from lessor_daemon.store import leases
 
 from .audit import Audit
 from .authentication import Authentication
+from .backup import Backup
 from .bootstrapping import Bootstrapping
 from .changes import Changes
 from .keys import Keys
@@ -68,6 +69,9 @@ class Directory:
         self.machines = Machines(store, run, self.sessions, wall_ms)
         self.signing_keys = SigningKeys(store, signing_keys, wall_ms)
         self.offline = OfflineLicenses(store, run, self.licenses, self.signing_keys, wall_ms)
+        self.backup = Backup(
+            store, run, changes, self.licenses, self.operator_audit, wall_ms=wall_ms
+        )
         self._upkeep = Upkeep(store, run, self.licenses, wall_ms)
         self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
 

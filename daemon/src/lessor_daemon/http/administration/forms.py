@@ -23,8 +23,8 @@ FIRST_WALL_SECONDS, LAST_WALL_SECONDS = 0, 253_402_300_799
 class Form:
     """A body that is an object."""
 
-    def __init__(self, value: object) -> None:
-        self.fields = Reader(value)
+    def __init__(self, value: object, path: str = "") -> None:
+        self.fields = Reader(value, path)
         self._value: dict[object, object] = value if isinstance(value, dict) else {}
 
     def is_null(self, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import audit, keys, licenses, machines, members, offline, organizations, sessions
+from . import audit, backup, keys, licenses, machines, members, offline, organizations, sessions
 
 _ORG = "/v1/orgs/{org}"
 _MEMBER = _ORG + "/members/{email}"
@@ -54,4 +54,6 @@ ROUTES = (
     ("GET", "/v1/offline-keys", offline.signing_keys, "offline_keys"),
     ("POST", "/v1/offline-keys", offline.rotate_signing_keys, "rotate_offline_keys"),
     ("GET", _ORG + "/audit", audit.audit, "audit"),
+    ("GET", "/v1/backup", backup.backup, "backup"),
+    ("POST", "/v1/restore", backup.restore, "restore"),
 )

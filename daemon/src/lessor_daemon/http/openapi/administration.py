@@ -375,4 +375,18 @@ def _records() -> Schema:
                 other_types=(CSV, JSON_LINES),
             ),
         },
+        "/v1/backup": {
+            "get": call(
+                "The directory of all organizations as one document (operator)",
+                {"200": ("it", ref("Backup"))},
+            ),
+        },
+        "/v1/restore": {
+            "post": call(
+                "Put back the organizations of a backup whose slugs are free (operator)",
+                {"200": ("restored", ref("Restored"))},
+                body="Restore",
+                parameters=[_DRY_RUN],
+            ),
+        },
     }

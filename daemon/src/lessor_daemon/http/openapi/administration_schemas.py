@@ -326,7 +326,26 @@ def _records() -> Schema:
             {
                 "version": {"type": "integer"},
                 "made": MOMENT,
-                "organizations": list_of({"type": "object"}),
+                "organizations": list_of(
+                    object_of(
+                        {
+                            "slug": SLUG,
+                            "name": NAME,
+                            "members": COUNT,
+                            "licenses": COUNT,
+                            "keys": COUNT,
+                            "data": TEXT,
+                        },
+                        ["slug", "data"],
+                    )
+                ),
+            },
+            ["version", "organizations"],
+        ),
+        "Restore": body_of(
+            {
+                "version": {"const": 1},
+                "organizations": list_of(object_of({"data": TEXT}, ["data"]), 1_000),
             },
             ["version", "organizations"],
         ),
