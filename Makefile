@@ -32,3 +32,7 @@ test: lint
 
 serve: setup
 	$(BIN)/lessor serve --data-dir .lessor
+
+# Each row beside its limit, measured in the same run: make bench ROW=run-wall OUT=figures.json
+bench: setup
+	$(BIN)/python -m bench

@@ -1,0 +1,212 @@
+"""The rows: what is measured, beside what, and how far it should reach."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import light, servers
+from .arithmetic import REPETITIONS, alternately, at_least, at_most, figure_of
+from .direct import Commands, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .arithmetic import Figure, Reach
+
+SECONDS = 1.5
+"""Of load per measurement."""
+AT_ONCE = 200
+"""Commands in one round trip while leases are made."""
+FIRST = 1_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. ``measure`` makes its figure in an empty directory."""
+
+    name: str
+    measure: Callable[[Path], Figure]
+
+
+def grant(store_socket: Path, leases: int) -> None:
+    """Grant so many leases of license ``kre``, by the script itself."""
+    commands = Commands("bench")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(store_socket))
+        commands.load(sock)
+        for start in range(FIRST, FIRST + leases, AT_ONCE):
+            stop = min(start + AT_ONCE, FIRST + leases)
+            call(sock, [commands.acquire(number) for number in range(start, stop)])
+
+
+def _rate(load: servers.Load) -> Callable[[], float]:
+    def per_second() -> float:
+        told = load.run(SECONDS)
+        return told["operations"] / told["seconds"]
+
+    return per_second
+
+
+def renewals_against_echo(
+    directory: Path, *, name: str, kind: str, connections: int, reach: Reach
+) -> Figure:
+    """One-lease renewals beside the same aiohttp stack that only echoes them."""
+    with ExitStack() as stack:
+        _, store_socket = stack.enter_context(servers.store(directory / "store"))
+        daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
+        _, echo_port = stack.enter_context(servers.echo(directory))
+        grant(store_socket, connections)
+        job = {"kind": kind, "connections": connections, "leases": 1, "first": FIRST}
+        ours = stack.enter_context(
+            servers.load(directory, **job, port=daemon.port, key=daemon.key())
+        )
+        theirs = stack.enter_context(
+            servers.load(directory, **job, port=echo_port, key=daemon.key(), echo=True)
+        )
+        rates, echoes = alternately(REPETITIONS, _rate(ours), _rate(theirs))
+    return figure_of(name, "the same stack, echoing", rates, echoes, reach, "renewals/s")
+
+
+def renewals_in_frames(directory: Path) -> Figure:
+    """Renewals of 100 leases a frame beside the renew script called directly with 100 ids."""
+    with ExitStack() as stack:
+        _, store_socket = stack.enter_context(servers.store(directory / "store"))
+        daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
+        connections, leases = 16, 100
+        grant(store_socket, connections * leases)
+        job = {"connections": connections, "leases": leases, "first": FIRST}
+        ours = stack.enter_context(
+            servers.load(directory, **job, kind="renew-stream", port=daemon.port, key=daemon.key())
+        )
+        theirs = stack.enter_context(
+            servers.load(
+                directory,
+                **{**job, "connections": 4},
+                kind="scripts",
+                script="renew",
+                depth=1,
+                org="bench",
+                socket=str(store_socket),
+            )
+        )
+        rates, direct = alternately(REPETITIONS, _rate(ours), _rate(theirs))
+    name = "renewals, 100 leases a frame"
+    return figure_of(name, "the renew script, 100 ids", rates, direct, at_least(0.5), "renewals/s")
+
+
+def acquire_and_release(directory: Path) -> Figure:
+    """Acquire and release over the stream beside the two scripts called directly, pipelined."""
+    with ExitStack() as stack:
+        _, store_socket = stack.enter_context(servers.store(directory / "store"))
+        daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
+        ours = stack.enter_context(
+            servers.load(
+                directory,
+                kind="acquire-release",
+                connections=64,
+                port=daemon.port,
+                key=daemon.key(),
+                license="kre",
+            )
+        )
+        theirs = stack.enter_context(
+            servers.load(
+                directory,
+                kind="scripts",
+                script="acquire",
+                connections=1,
+                depth=50,
+                org="bench",
+                socket=str(store_socket),
+            )
+        )
+        rates, direct = alternately(REPETITIONS, _rate(ours), _rate(theirs))
+    name = "acquire + release over the stream"
+    return figure_of(name, "the two scripts, pipelined", rates, direct, at_least(0.3), "pairs/s")
+
+
+def renewals_on_time(directory: Path) -> Figure:
+    """How late renewals are answered: 20,000 leases of ttl 30 s over 2,000 connections."""
+    with ExitStack() as stack:
+        _, store_socket = stack.enter_context(servers.store(directory / "store"))
+        daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
+        connections, leases = 2_000, 10
+        grant(store_socket, connections * leases)
+        load = stack.enter_context(
+            servers.load(
+                directory,
+                kind="paced",
+                connections=connections,
+                leases=leases,
+                first=FIRST,
+                every=7.5,
+                port=daemon.port,
+                key=daemon.key(),
+            )
+        )
+        load.run(SECONDS)  # what all connections cost at first is not counted
+        p99 = [load.run(2 * SECONDS)["p99"] * 1000 for _ in range(REPETITIONS)]
+    limit = [100.0] * REPETITIONS
+    name = "renew p99, 20,000 leases, 2,000 connections"
+    return figure_of(name, "100 ms", p99, limit, at_most(1), "ms")
+
+
+def renewals_against_etcd(directory: Path, *, kind: str, reach: Reach) -> Figure:
+    """Renewals of 64 connections beside etcd's keep-alive over its HTTP gateway."""
+    with ExitStack() as stack:
+        etcd_port = stack.enter_context(servers.etcd(directory))
+        _, store_socket = stack.enter_context(servers.store(directory / "store"))
+        daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
+        connections = 64
+        grant(store_socket, connections)
+        job = {"connections": connections, "leases": 1, "first": FIRST}
+        ours = stack.enter_context(
+            servers.load(directory, **job, kind=kind, port=daemon.port, key=daemon.key())
+        )
+        theirs = stack.enter_context(servers.load(directory, **job, kind="etcd", port=etcd_port))
+        rates, keep_alives = alternately(REPETITIONS, _rate(ours), _rate(theirs))
+    name = f"renewals over {'HTTP' if kind == 'renew-http' else 'the stream'}"
+    return figure_of(name, "etcd, HTTP gateway", rates, keep_alives, reach, "renewals/s")
+
+
+ROWS = (
+    Row(
+        "renew-stream",
+        lambda directory: renewals_against_echo(
+            directory,
+            name="renewals, one lease a frame, 500 connections",
+            kind="renew-stream",
+            connections=500,
+            reach=at_least(0.65),
+        ),
+    ),
+    Row("renew-frames", renewals_in_frames),
+    Row(
+        "renew-http",
+        lambda directory: renewals_against_echo(
+            directory,
+            name="renewals over HTTP, 64 connections",
+            kind="renew-http",
+            connections=64,
+            reach=at_least(0.65),
+        ),
+    ),
+    Row("acquire", acquire_and_release),
+    Row("renew-p99", renewals_on_time),
+    Row(
+        "etcd-http",
+        lambda directory: renewals_against_etcd(directory, kind="renew-http", reach=at_least(0.9)),
+    ),
+    Row(
+        "etcd-stream",
+        lambda directory: renewals_against_etcd(directory, kind="renew-stream", reach=at_least(3)),
+    ),
+    Row("run-wall", lambda directory: light.wall(directory, over_tls=False)),
+    Row("run-memory", lambda directory: light.memory(directory, over_tls=False)),
+    Row("run-wall-tls", lambda directory: light.wall(directory, over_tls=True)),
+    Row("run-memory-tls", lambda directory: light.memory(directory, over_tls=True)),
+)
