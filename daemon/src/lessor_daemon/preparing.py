@@ -65,7 +65,9 @@ class Preparing:
         _log.info("ready", url=self._url)
         if made and self._config.log_format == "console":
             first_steps.show(self._url, made)
-        await self._watch()
+        async with asyncio.TaskGroup() as tasks:
+            self._directory.start(tasks)
+            await self._watch()
 
     async def _become_ready(self) -> list[Path]:
         """Reach the store and give it what the bootstrap file says."""
