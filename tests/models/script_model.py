@@ -144,7 +144,7 @@ class ScriptModel:
         ended = self._end_lapsed()
         return ended, self._decide(id, wish, license, may_wait=may_wait)
 
-    def _decide(
+    def _decide(  # noqa: C901, PLR0911 - one decision after another, as in the script
         self, id: int, wish: Wish, license: License | None, *, may_wait: bool
     ) -> tuple[object, ...]:
         if id in self.leases:

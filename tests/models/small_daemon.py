@@ -53,13 +53,13 @@ def restarted(daemon: Daemon, floor: int, *, remembers: bool) -> Daemon:
 
 def context(daemon: Daemon, trust: str, hour: int, laws: Laws) -> Context:
     """What to send along with a script."""
-    anchor = _best(daemon, laws)
+    anchor = _best(daemon)
     floor = hour if laws.rules.epoch_at_least_the_hour else daemon.floor
     highest = daemon.highest if laws.rules.highest_epoch_carried else 0
     if anchor is None:
         return Context(None, daemon.remembered, daemon.epoch, daemon.replid, highest, floor, trust)
     return Context(
-        _claim(anchor, laws),
+        _claim(anchor),
         anchor.seen,
         daemon.epoch,
         daemon.replid,
@@ -93,7 +93,7 @@ def learn(daemon: Daemon, reading: Reading, laws: Laws) -> Daemon | None:
             anchor,
         )
     fastest = daemon.fastest
-    if fastest is None or _claim(anchor, laws) >= _claim(fastest, laws):
+    if fastest is None or _claim(anchor) >= _claim(fastest):
         fastest = anchor
     return daemon._replace(
         replid=reading.replid, highest=reading.epoch, fastest=fastest, newest=anchor
@@ -108,13 +108,13 @@ def older(anchor: Anchor, laws: Laws) -> Anchor:
     return Anchor(anchor.seen, min(anchor.age + 1, longest))
 
 
-def _claim(anchor: Anchor, laws: Laws) -> int:
+def _claim(anchor: Anchor) -> int:
     return anchor.seen + anchor.age  # the age is capped where it grows, see ``older``
 
 
-def _best(daemon: Daemon, laws: Laws) -> Anchor | None:
+def _best(daemon: Daemon) -> Anchor | None:
     if daemon.fastest is None or daemon.newest is None:
         return daemon.newest
-    if _claim(daemon.newest, laws) > _claim(daemon.fastest, laws):
+    if _claim(daemon.newest) > _claim(daemon.fastest):
         return daemon.newest
     return daemon.fastest

@@ -1,9 +1,9 @@
 """The small model: clients, daemons and a store with its copies, and what can happen to them.
 
 One seat. A message that was once sent may be executed late or again, or never: a request leaves a
-mark at its client, and whatever is marked may reach any daemon and any server later. Only the answer
-to the current attempt is read. Two steps of the real thing are one here: a daemon's two calls for
-a forgotten lease, and a daemon's sending and the server's running of a script.
+mark at its client, and whatever is marked may reach any daemon and any server later. Only the
+answer to the current attempt is read. Two steps of the real thing are one here: a daemon's two
+calls for a forgotten lease, and a daemon's sending and the server's running of a script.
 
 All clock values are relative to the master's clock, so that states differ only where they matter.
 """
@@ -14,83 +14,36 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from models import small_daemon, small_store
 from models.exhaustive import Step
-from models.small_daemon import Anchor, Daemon, Reading
-from models.small_store import UNTRUSTED, Constants, Data, End, Laws, Lease, Rules, Token
+from models.small_daemon import Anchor, Daemon
+from models.small_state import (
+    ACQUIRE,
+    HELD,
+    NO_TOKEN,
+    RELEASE,
+    RENEW,
+    RESURRECTION,
+    SEEKING,
+    TOKEN_WENT_BACK,
+    TWO_HOLDERS,
+    Client,
+    Reply,
+    Server,
+    World,
+    canonical,
+    over,
+    with_client,
+    with_daemon,
+)
+from models.small_store import UNTRUSTED, Constants, Laws, Rules, Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SEEKING, HELD, OVER = "seeking", "held", "over"
-ACQUIRE, RENEW, RELEASE = "acquire", "renew", "release"
-NO_TOKEN = Token(0, 0)
-
-TWO_HOLDERS = "two clients hold the one seat"
-TOKEN_WENT_BACK = "a token is not greater than an earlier one"
-RESURRECTION = "an id that had ended was granted again"
-
-
-class Reply(NamedTuple):
-    """An answer on its way from the store through a daemon."""
-
-    daemon: int
-    outcome: str
-    reading: Reading
-    token: Token
-
-
-class Client(NamedTuple):
-    """One lease id. ``left`` is the time to its own deadline, ``age`` that since the attempt began.
-
-    ``sent`` are the requests that may still be on their way; ``proof`` is the certificate: the
-    epoch it names, and the token.
-    """
-
-    phase: str = SEEKING
-    left: int = 0
-    attempt: str = ""
-    age: int = 0
-    reply: Reply | None = None
-    sent: frozenset[str] = frozenset()
-    proof: tuple[int, Token] | None = None
-
-
-class Server(NamedTuple):
-    """A process that serves data. ``here`` is its replication id, the data holds the one it had."""
-
-    here: int
-    data: Data
-
-
-class Faults(NamedTuple):
-    """How often each may still happen. ``late`` are requests that are executed late or again."""
-
-    copies: int = 0
-    failovers: int = 0
-    restores: int = 0
-    restarts: int = 0
-    emptied: int = 0
-    forget: int = 0
-    remember: int = 0
-    late: int = 0
-    slow: int = 0
-    wall_jumps: int = 0
-
-
-class World(NamedTuple):
-    """Everything. ``stale`` is a deposed master that may serve ``stale_left`` longer."""
-
-    clients: tuple[Client, ...]
-    daemons: tuple[Daemon, ...]
-    master: Server
-    stale: Server | None
-    stale_left: int
-    copy: Data | None
-    copy_age: int
-    faults: Faults
-    replids: int
-    greatest_epoch: int
-    latest_token: Token
-    wall: int
+    from models.small_daemon import Reading
+    from models.small_state import (
+        Faults,
+    )
+    from models.small_store import Data
 
 
 class Scenario(NamedTuple):
@@ -107,7 +60,7 @@ class Scenario(NamedTuple):
     starts_held: bool = False
     """Client 1 has just been granted the seat, through daemon 1."""
     orders_tokens: bool = True
-    """Off where epochs have a bare number, without the hour that makes it greater than any before."""
+    """Off where epochs have a bare number, without the hour that makes it greater than any."""
 
     @property
     def laws(self) -> Laws:
@@ -178,7 +131,7 @@ class Scenario(NamedTuple):
 
 def _step(name: str, world: World, laws: Laws) -> Step[World]:
     holders = sum(client.left > 0 for client in world.clients)
-    return Step(name, _canonical(world, laws), TWO_HOLDERS if holders > 1 else "")
+    return Step(name, canonical(world, laws), TWO_HOLDERS if holders > 1 else "")
 
 
 def _pass_time(world: World, laws: Laws) -> World:
@@ -208,12 +161,7 @@ def _older_client(client: Client, laws: Laws) -> Client:
         return client
     if client.left > 1:
         return client._replace(left=client.left - 1)
-    return _over(client) if laws.rules.late_reply_revives_nothing else client._replace(left=0)
-
-
-def _over(client: Client) -> Client:
-    """From now on nothing is believed. The release may arrive, or not."""
-    return Client(OVER, sent=client.sent | {RELEASE}, proof=client.proof)
+    return over(client) if laws.rules.late_reply_revives_nothing else client._replace(left=0)
 
 
 def _older_daemon(daemon: Daemon, laws: Laws) -> Daemon:
@@ -233,9 +181,9 @@ def _client_steps(world: World, number: int, laws: Laws) -> Iterator[Step[World]
     is_its_turn = not number or world.clients[number - 1] != Client()
     if wish and (not client.attempt or client.age) and is_its_turn:
         trying = client._replace(attempt=wish, age=0, reply=None, sent=client.sent | {wish})
-        yield _step(f"{name} sends {wish}", _with_client(world, number, trying), laws)
+        yield _step(f"{name} sends {wish}", with_client(world, number, trying), laws)
     if client.phase == HELD or (client.phase == SEEKING and client.sent):
-        yield _step(f"{name} lets go", _with_client(world, number, _over(client)), laws)
+        yield _step(f"{name} lets go", with_client(world, number, over(client)), laws)
     if client.reply is not None:
         after = _hear(world, number, client.reply, laws)
         yield _step(f"{name} hears: {client.reply.outcome}", after, laws)
@@ -246,20 +194,20 @@ def _hear(world: World, number: int, reply: Reply, laws: Laws) -> World:
     daemon = small_daemon.learn(world.daemons[reply.daemon], reply.reading, laws)
     waiting = client._replace(attempt="", age=0, reply=None)
     if daemon is None:  # an older epoch: the client is told to try again
-        return _with_client(world, number, waiting)
-    world = _with_daemon(world, reply.daemon, daemon)
+        return with_client(world, number, waiting)
+    world = with_daemon(world, reply.daemon, daemon)
     ttl = laws.constants.ttl
     left = ttl - client.age if laws.rules.deadline_from_request else ttl
     if reply.outcome in ("granted", "granted anew"):
         proof = (daemon.highest, reply.token)
         held = waiting._replace(phase=HELD, left=left, proof=proof)
-        return _with_client(world, number, held if left > 0 else _over(held))
+        return with_client(world, number, held if left > 0 else over(held))
     if reply.outcome == "renewed":
         held = waiting._replace(phase=HELD, left=left)
-        return _with_client(world, number, held if left > 0 else _over(held))
+        return with_client(world, number, held if left > 0 else over(held))
     if reply.outcome in ("lost", "unknown", "ended"):
-        return _with_client(world, number, _over(waiting))
-    return _with_client(world, number, waiting)
+        return with_client(world, number, over(waiting))
+    return with_client(world, number, waiting)
 
 
 class _Call:
@@ -334,7 +282,7 @@ class _Call:
                 name += ", answered slowly"
                 client = world.clients[number]._replace(reply=reply)
                 world = world._replace(faults=faults._replace(slow=faults.slow - 1))
-                world = _with_client(world, number, client)
+                world = with_client(world, number, client)
             else:
                 world = _hear(world, number, reply, laws)
         else:
@@ -342,7 +290,7 @@ class _Call:
             if request == RELEASE:
                 client = world.clients[number]
                 left_over = client._replace(sent=client.sent - {RELEASE})
-                world = _with_client(world, number, left_over)
+                world = with_client(world, number, left_over)
             else:
                 name += ", late or again"
                 world = world._replace(faults=faults._replace(late=faults.late - 1))
@@ -364,7 +312,7 @@ class _Call:
         if daemon is None:
             return world, data, "unavailable"
         daemon = small_daemon.heard_of(daemon, named_epoch)
-        world = _with_daemon(world, self._daemon, daemon)
+        world = with_daemon(world, self._daemon, daemon)
         if not reading.is_recovering and daemon.highest == reading.epoch:
             return world, data, "unknown"
         data, outcome = small_store.restore(self._open(daemon, data), number, token, laws)
@@ -372,7 +320,7 @@ class _Call:
 
     def _learned(self, world: World, reading: Reading) -> World:
         daemon = small_daemon.learn(world.daemons[self._daemon], reading, self._laws)
-        return world if daemon is None else _with_daemon(world, self._daemon, daemon)
+        return world if daemon is None else with_daemon(world, self._daemon, daemon)
 
     def _stored(self, world: World, data: Data) -> World:
         server = Server(self._server.here, data)
@@ -397,7 +345,7 @@ def _daemon_faults(world: World, number: int, laws: Laws) -> Iterator[Step[World
             else client
             for client in world.clients
         )
-        after = _with_daemon(world._replace(clients=clients, faults=left_over), number, daemon)
+        after = with_daemon(world._replace(clients=clients, faults=left_over), number, daemon)
         how = "and remembers" if remembers else "and has forgotten all"
         yield _step(f"daemon {number + 1} restarts {how}", after, laws)
 
@@ -447,103 +395,6 @@ def _store_faults(world: World, laws: Laws) -> Iterator[Step[World]]:
 
 
 def _all_saw_later(world: World, copy: Data) -> bool:
-    """Nobody puts back a copy so fresh that the daemons, when it was made, had seen nothing later."""
+    """Nobody puts back a copy so fresh that the daemons had seen nothing later than it."""
     seen = [daemon.newest.seen if daemon.newest else daemon.remembered for daemon in world.daemons]
     return all(one is not None and one > copy.now for one in seen)
-
-
-def _with_client(world: World, number: int, client: Client) -> World:
-    clients = world.clients
-    return world._replace(clients=(*clients[:number], client, *clients[number + 1 :]))
-
-
-def _with_daemon(world: World, number: int, daemon: Daemon) -> World:
-    daemons = world.daemons
-    return world._replace(daemons=(*daemons[:number], daemon, *daemons[number + 1 :]))
-
-
-def _canonical(world: World, laws: Laws) -> World:
-    """The same world counted from the master's clock, without what can no longer matter.
-
-    What lies so far back that no claim and no comparison can tell is brought near.
-    """
-    base = world.master.data.now
-    faults = world.faults
-    clients, master = world.clients, world.master
-    copy = world.copy if faults.failovers or faults.restores else None
-    stale = world.stale
-    if not faults.late:
-        clients = tuple(_unsent(client) for client in clients)
-        over = [client.phase == OVER for client in clients]
-        if any(over):
-            # Nothing can ask for these ids again, so nobody needs to know that they ended.
-            master = Server(master.here, _forget_ends(master.data, over))
-            stale = stale and Server(stale.here, _forget_ends(stale.data, over))
-            copy = copy and _forget_ends(copy, over)
-    if base:
-        lowest = base
-        if stale is not None:
-            lowest = min(lowest, stale.data.now)
-        if copy is not None:
-            lowest = min(lowest, copy.now)
-        lowest -= laws.constants.cap + base
-        master = Server(master.here, _shifted(master.data, base))
-        world = world._replace(
-            daemons=tuple(_shifted_daemon(daemon, base, lowest) for daemon in world.daemons),
-            wall=world.wall - base if not laws.rules.lease_clock else 0,
-        )
-        stale = stale and Server(stale.here, _shifted(stale.data, base))
-        copy = copy and _shifted(copy, base)
-        clients = tuple(_shifted_client(client, base, lowest) for client in clients)
-    return world._replace(
-        clients=clients,
-        master=master,
-        stale=stale,
-        copy=copy,
-        copy_age=world.copy_age if copy else 0,
-    )
-
-
-def _unsent(client: Client) -> Client:
-    """Nothing comes late any more: what was sent is lost, but for a release."""
-    if client.phase == OVER:
-        return Client(OVER, sent=client.sent & {RELEASE})
-    return client._replace(sent=frozenset({client.attempt}) if client.attempt else frozenset())
-
-
-def _forget_ends(data: Data, over: list[bool]) -> Data:
-    if not any(data.ends):
-        return data
-    ends = zip(data.ends, over, strict=True)
-    return data._replace(ends=tuple(None if is_over else end for end, is_over in ends))
-
-
-def _shifted(data: Data, base: int) -> Data:
-    now = data.now - base
-    return Data(
-        now,
-        data.epoch,
-        data.replid,
-        max(data.grace_until - base, now),
-        tuple(
-            lease and Lease(max(lease.until - base, now - 1), lease.token) for lease in data.leases
-        ),
-        tuple(end and End(max(end.until - base, now - 1), end.is_known) for end in data.ends),
-    )
-
-
-def _shifted_daemon(daemon: Daemon, base: int, lowest: int) -> Daemon:
-    fastest, newest, remembered = daemon.fastest, daemon.newest, daemon.remembered
-    return daemon._replace(
-        remembered=None if remembered is None else max(remembered - base, lowest),
-        fastest=fastest and Anchor(max(fastest.seen - base, lowest), fastest.age),
-        newest=newest and Anchor(max(newest.seen - base, lowest), newest.age),
-    )
-
-
-def _shifted_client(client: Client, base: int, lowest: int) -> Client:
-    reply = client.reply
-    if reply is None or not base:
-        return client
-    reading = reply.reading._replace(now=max(reply.reading.now - base, lowest))
-    return client._replace(reply=reply._replace(reading=reading))

@@ -20,23 +20,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from lessor_daemon.store import leases, sessions
-from lessor_daemon.store.scripts import InLine, NotGranted, Proven, SeatGranted
+from lessor_daemon.store.scripts import InLine, Proven, SeatGranted
 from lessor_daemon.store.store import Store
-from models.script_model import ScriptModel, Wish, other
 from support.organization import LEASE_MS, TTL_MS, Organization, lease_id
 from support.stored import assert_consistent
+
+from models.script_model import ScriptModel, Wish, other
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from lessor_daemon.store.scripts import Context, Ended
+    from lessor_daemon.store.scripts import Context, Ended, NotGranted
     from support.redis_server import RedisServer
 
 LICENSES = ("kre", "two")
 IDS = st.integers(1, 9)
 WISHES = st.builds(
-    lambda license, machine, ephemeral, owner, seats: Wish(
-        license, machine, ephemeral, owner=owner, least=seats[0], most=seats[1]
+    lambda name, machine, ephemeral, owner, seats: Wish(
+        name, machine, ephemeral, owner=owner, least=seats[0], most=seats[1]
     ),
     st.sampled_from(("kre", "kre", "kre", "two")),
     st.sampled_from(("m1", "m2", "m3")),
@@ -50,7 +51,7 @@ PAUSES = st.sampled_from(
 
 
 class ScriptsAgainstModel(RuleBasedStateMachine):
-    """Two daemons serve one organization on a server; the model knows what each call must answer."""
+    """Two daemons serve one organization; the model knows what each call must answer."""
 
     url = ""
 
