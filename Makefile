@@ -28,7 +28,12 @@ lint: setup
 
 # What a commit must pass. PYTEST adds options: make test PYTEST="-k drain -x".
 test: lint
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --ignore=tests/faults/topology $(PYTEST)
+
+# Faults that take long: stale masters, churn with killed agents. SEED= and CHURN_ROUNDS= vary it.
+faults: export CHURN_ROUNDS ?= 200
+faults: setup
+	$(BIN)/pytest tests/faults --timeout=900 $(PYTEST)
 
 serve: setup
 	$(BIN)/lessor serve --data-dir .lessor

@@ -85,12 +85,11 @@ class Upkeep:
         if self._reminded.get((org, use.license)) == said:
             return
         self._reminded[org, use.license] = said
-        _log.warning(
-            "license_expires" if mark else "license_has_expired",
-            org=org,
-            license=use.license,
-            days=days_left(use, now_ms),
-        )
+        log = _log.bind(org=org, license=use.license, days=days_left(use, now_ms))
+        if mark:
+            log.warning("license_expires")
+        else:
+            log.warning("license_has_expired")
 
 
 def due_reminder(seconds_left: float) -> int | None:
