@@ -250,6 +250,8 @@ def _to_wire(lease: LeaseRecord | PastSession, state: str) -> dict[str, object]:
         "process": {"pid": holder.pid, "command": holder.command, "user": holder.user},
         "labels": holder.labels,
         "started": wall_text(lease.granted_at_wall_ms),
+        "seats": lease.seats,
+        "waited": lease.waited_ms / 1000,
     }
     if kind == "member":
         shown["member"] = name

@@ -39,6 +39,7 @@ class LeaseRecord:
     ending: bool
     holder: bytes
     seats: int
+    waited_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +180,5 @@ def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
         ending=bool(flags & _ENDING),
         holder=holder,
         seats=fields[9],
+        waited_ms=fields[11] if len(fields) > 11 else 0,
     )

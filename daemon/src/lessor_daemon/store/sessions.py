@@ -37,6 +37,8 @@ class PastSession:
     reason: str
     text: str
     holder: bytes
+    seats: int
+    waited_ms: int
 
     @property
     def ended_at_wall_ms(self) -> int:
@@ -161,9 +163,9 @@ async def machines(store: Store, org: str, license: str) -> list[MachineRecord]:
 
 
 def _past(entry_id: str, packed: bytes) -> PastSession:
-    lease_id, license, machine, token, granted_at, owner, reason, text, holder = msgpack.unpackb(
-        packed, raw=True
-    )
+    fields = msgpack.unpackb(packed, raw=True)
+    lease_id, license, machine, token, granted_at, owner, reason, text, holder = fields[:9]
+    seats, waited_ms = fields[9:11] or (1, 0)  # records of earlier versions end before them
     return PastSession(
         entry_id=entry_id,
         lease_id=lease_id,
@@ -175,4 +177,6 @@ def _past(entry_id: str, packed: bytes) -> PastSession:
         reason=reason.decode(),
         text=text.decode(),
         holder=holder,
+        seats=seats,
+        waited_ms=waited_ms,
     )

@@ -252,6 +252,8 @@ def _sessions() -> Schema:
                 "process": ref("Process"),
                 "labels": LABELS,
                 "started": MOMENT,
+                "seats": COUNT,
+                "waited": SECONDS,
                 "ended": MOMENT,
                 "duration": SECONDS,
                 "reason": TEXT,

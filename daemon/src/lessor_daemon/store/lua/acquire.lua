@@ -59,7 +59,7 @@ local function known(lease)
   local is_new, waited = 0, -1
   if lease.offered then
     is_new, waited = 1, clock.now - lease.joined
-    lease.offered, lease.granted_at = false, wall_ms
+    lease.offered, lease.granted_at, lease.waited = false, wall_ms, waited
     register_machine(lease, ephemeral)
     write_record(id, lease)
   end

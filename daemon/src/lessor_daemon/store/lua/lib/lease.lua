@@ -4,7 +4,7 @@
 -- named-user license), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
 -- people), fingerprint of the request, owner, joined (lease clock when it began to wait, -1 if it
 -- never did), offered (granted from the line, not claimed yet), holder (the daemon's own), seats,
--- group (lib/policy.lua).
+-- group (lib/policy.lua), waited (ms in line until it was claimed).
 
 local LAPSE_AT_ONCE = 100 -- per call, so that no call pays for a burst
 
@@ -12,7 +12,7 @@ local function write_record(id, lease)
   local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
-    lease.joined, lease.offered, lease.holder, lease.seats, lease.group,
+    lease.joined, lease.offered, lease.holder, lease.seats, lease.group, lease.waited or 0,
   }))
 end
 
@@ -23,7 +23,7 @@ local function parse_record(packed)
     ttl = ttl, ending = flags % 2 == 1, named = flags >= 2,
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
     fingerprint = fields[5], owner = fields[6], joined = fields[7], offered = fields[8],
-    holder = fields[9], seats = fields[10], group = fields[11],
+    holder = fields[9], seats = fields[10], group = fields[11], waited = fields[12] or 0,
   }
 end
 
