@@ -5,6 +5,10 @@
     with lessor.acquire("kre", wait=600) as lease:
         ...
 
+    async with lessor.AsyncClient(url, api_key) as client:  # pip install 'lessor[async]'
+        async with client.acquire("kre", wait=600) as lease:
+            ...
+
 Everything is loaded when it is first used: ``lessor run`` must not pay for the Python API.
 """
 
@@ -13,6 +17,8 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "AsyncLease",
     "Denied",
     "Lease",
     "LeaseLost",
@@ -25,14 +31,17 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .aio import AsyncClient, AsyncLease
     from .errors import Denied, LeaseLost, LessorError, NoSeat, Unreachable, UsageError
     from .lease import Lease, acquire
+
+_HOMES = {"AsyncClient": "aio", "AsyncLease": "aio", "Lease": "lease", "acquire": "lease"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'lessor' has no attribute {name!r}")
-    home = "lease" if name in ("Lease", "acquire") else "errors"
+    home = _HOMES.get(name, "errors")
     module = __import__(f"lessor.{home}", fromlist=[name])
     found: object = getattr(module, name)
     globals()[name] = found
