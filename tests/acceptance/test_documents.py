@@ -47,7 +47,7 @@ PACKAGES = {"lessor_protocol", "lessor_daemon"}
 @cache
 def help_of(command: str) -> str:
     shown = subprocess.run(
-        [sys.executable, "-m", "lessor", command, "--help"],
+        [sys.executable, "-m", "lessor", *command.split(), "--help"],
         capture_output=True,
         text=True,
         check=True,
@@ -104,7 +104,10 @@ def test_every_option_in_a_command_is_in_its_help(path: Path) -> None:
 
 @each_document
 def test_every_option_in_code_font_is_of_some_command(path: Path) -> None:
-    helps = "".join(help_of(name) for name in ("run", "acquire", "serve", "status"))
+    helps = "".join(
+        help_of(name)
+        for name in ("run", "acquire", "serve", "status", "license policy", "license drain")
+    )
     for word in code_words(path):
         if re.match(r"--[a-z]", word):
             option = re.split(r"[ =]", word)[0]

@@ -186,7 +186,10 @@ class Organization:
 
     async def set_policy(self, *groups: dict[str, object]) -> None:
         """Each group as ``lua/lib/policy.lua`` has it."""
-        await self._set(policy=msgpack.packb(list(groups), use_bin_type=False))
+        await self.set_packed_policy(msgpack.packb(list(groups), use_bin_type=False))
+
+    async def set_packed_policy(self, packed: bytes) -> None:
+        await self._set(policy=packed)
 
     async def drain(self, *, drained: bool = True) -> None:
         await self._set(drained=int(drained))

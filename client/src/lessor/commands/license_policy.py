@@ -7,7 +7,7 @@ import tomllib
 from lessor_protocol.duration import parse_duration_ms
 
 from lessor.admin import times
-from lessor.admin.actions import Action
+from lessor.admin.actions import Action, count
 from lessor.admin.files import read_text
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
@@ -37,6 +37,13 @@ _GROUPS = (
     Column("HEAD START", lambda item: times.brief(pick(item, "head_start")), is_number=True),
     Column("RESERVE", "reserve", is_number=True),
     Column("CAP", "cap", is_number=True),
+)
+_WAITS = (
+    Column("GROUP", "name", firm=True),
+    Column("SESSIONS", "sessions", is_number=True),
+    Column("AS IT WAS: P50 P95 MOST", "recorded", firm=True),
+    Column("REPLAYED", "replayed", firm=True),
+    Column("TRIED", "tried", firm=True),
 )
 
 
@@ -75,6 +82,9 @@ def _group(path: str, group: Item) -> Item:
 
 def _policy(desk: Desk, options: Namespace) -> None:
     path = desk.path("licenses", options.name)
+    if options.trial is not None or options.seats is not None:
+        _try(desk, options, path)
+        return
     if options.file is None and not options.clear:
         found = desk.api.get(path).value
     else:
@@ -88,6 +98,47 @@ def _policy(desk: Desk, options: Namespace) -> None:
         desk.out.json({"policy": shown})
     else:
         desk.out.list(_GROUPS, shown, nothing=_EXAMPLE)
+
+
+def _try(desk: Desk, options: Namespace, path: str) -> None:
+    """Say what another policy or seat count would have done to the last day's waits."""
+    body: Item = {}
+    if options.trial is not None:
+        body["policy"] = read_policy(options.trial)
+    if options.seats is not None:
+        body["seats"] = options.seats
+    found = desk.api.change("POST", f"{path}/policy/try", body)
+    if desk.out.as_json:
+        desk.out.json(found)
+        return
+    desk.out.text(
+        f"{options.name}, sessions since {times.shown(found.get('since'))}: waits with "
+        f"{found.get('seats')} seats, and with {found.get('tried_seats')} as tried\n"
+    )
+    desk.out.list(_WAITS, _waits(found), nothing="no sessions")
+    never = pick(found, "tried.never")
+    if never:
+        desk.out.text(f"\n{never} sessions asked for more seats than there would ever be")
+    if found.get("is_whole") is False:
+        desk.out.text("\nthere were more sessions than one dry run looks at: these are the latest")
+
+
+def _waits(found: Item) -> list[Item]:
+    """A row for all, and one for each group."""
+    rows: dict[str, Item] = {}
+    for column in ("recorded", "replayed", "tried"):
+        whole = found.get(column)
+        if not isinstance(whole, dict):
+            continue
+        groups = whole.get("groups")
+        parts = groups if isinstance(groups, list) and len(groups) > 1 else []
+        for name, spread in [
+            ("all", whole),
+            *((one.get("name") or "(none)", one) for one in parts),
+        ]:
+            row = rows.setdefault(name, {"name": name, "sessions": spread.get("sessions")})
+            row[column] = "  ".join(times.brief(spread.get(one)) for one in ("p50", "p95", "most"))
+    return list(rows.values())
 
 
 def _drain(desk: Desk, options: Namespace) -> None:
@@ -105,6 +156,15 @@ def _policy_options(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="LICENSE", help="which license")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--file", metavar="FILE", help="set the policy of this TOML file")
+    what.add_argument(
+        "--try",
+        dest="trial",
+        metavar="FILE",
+        help="replay the last day's sessions under the policy of this file, and change nothing",
+    )
+    parser.add_argument(
+        "--seats", type=count, metavar="N", help="replay them with so many seats instead"
+    )
     what.add_argument("--clear", action="store_true", help="serve everybody in order again")
 
 

@@ -20,6 +20,7 @@ from .operator_audit import OperatorAudit
 from .organizations import Organizations
 from .sessions import Sessions
 from .signing_keys import SigningKeys
+from .trials import Trials
 from .upkeep import Upkeep
 from .users import RegisteredUsers
 
@@ -63,6 +64,7 @@ class Directory:
         self.keys = Keys(store, changes, wall_ms)
         self.members = Members(store, changes, wall_ms)
         self.licenses = Licenses(store, changes, wall_ms, ttl_range_ms)
+        self.trials = Trials(store, self.licenses, wall_ms)
         self.users = RegisteredUsers(store, changes, self.licenses, wall_ms)
         self.organizations = Organizations(store, changes, self.keys, self.operator_audit, wall_ms)
         self.sessions = Sessions(store, run, wall_ms)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from . import audit, backup, keys, licenses, machines, members, offline, organizations, sessions
+from . import (
+    audit,
+    backup,
+    keys,
+    licenses,
+    machines,
+    members,
+    offline,
+    organizations,
+    sessions,
+    trials,
+)
 
 _ORG = "/v1/orgs/{org}"
 _MEMBER = _ORG + "/members/{email}"
@@ -30,6 +41,7 @@ ROUTES = (
     ("GET", _LICENSE, licenses.license, "license"),
     ("PATCH", _LICENSE, licenses.change, "change_license"),
     ("DELETE", _LICENSE, licenses.remove, "remove_license"),
+    ("POST", _LICENSE + "/policy/try", trials.try_policy, "try_policy"),
     ("GET", _USERS, members.registered_users, "registered_users"),
     ("POST", _USERS, members.assign, "assign_user"),
     ("DELETE", _USERS + "/{email}", members.withdraw, "withdraw_user"),

@@ -159,6 +159,14 @@ def _licenses() -> Schema:
                 parameters=[*one, _IF_MATCH, _DRY_RUN],
             ),
         },
+        "/v1/orgs/{org}/licenses/{name}/policy/try": {
+            "post": call(
+                "Replay the last day's sessions under another policy or seat count",
+                {"200": ("waits before and after", ref("Trial"))},
+                body="NewTrial",
+                parameters=one,
+            ),
+        },
     }
 
 

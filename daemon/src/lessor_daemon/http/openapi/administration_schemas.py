@@ -142,6 +142,7 @@ def _policy() -> Schema:
         "additionalProperties": {"type": "string", "maxLength": 256},
     }
     head_start = {"type": "number", "minimum": 0, "maximum": LONGEST_HEAD_START_SECONDS}
+    spread = {"sessions": COUNT, "p50": SECONDS, "p95": SECONDS, "most": SECONDS}
     cap = {"type": "integer", "minimum": 1, "maximum": values.MOST_SEATS}
     return {
         "Group": object_of(
@@ -153,6 +154,28 @@ def _policy() -> Schema:
                 "cap": {"type": ["integer", "null"]},
             },
             ["name", "label", "head_start", "reserve", "cap"],
+        ),
+        "NewTrial": body_of({"policy": list_of(ref("NewGroup"), MOST_GROUPS), "seats": SEATS}, []),
+        "Trial": object_of(
+            {
+                "license": LICENSE_NAME,
+                "since": MOMENT,
+                "is_whole": FLAG,
+                "seats": COUNT,
+                "tried_seats": COUNT,
+                "recorded": ref("Waits"),
+                "replayed": ref("Waits"),
+                "tried": ref("Waits"),
+            },
+            ["license", "since", "is_whole", "recorded", "replayed", "tried"],
+        ),
+        "Waits": object_of(
+            {
+                **spread,
+                "never": COUNT,
+                "groups": list_of(object_of({"name": TEXT, **spread}, ["name", *spread])),
+            },
+            [*spread, "never", "groups"],
         ),
         "NewGroup": body_of(
             {
