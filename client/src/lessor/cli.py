@@ -25,6 +25,8 @@ COMMANDS = {
     "session": "who holds and who held seats",
     "offline": "licenses as files, for machines that reach no server",
     "audit": "who changed what",
+    "backup": "write the whole directory of a store to a file (operator)",
+    "restore": "put it into another store (operator)",
     "doctor": "test the way to the server, hop by hop",
     "completion": "what a shell needs to complete these commands",
     "serve": "the server (comes with lessor-daemon)",

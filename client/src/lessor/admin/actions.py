@@ -135,10 +135,20 @@ def main(command: str, summary: str, actions: Sequence[Action], argv: list[str])
         complaint = f"{clean(name)!r} is no action" if name else "say what to do"
         known = ", ".join(one.name for one in actions)
         raise UsageError(f"{complaint}: lessor {command} takes {known}")
-    options = action.parser(command).parse_args(argv[1:])
+    return once(command, action.parser(command), argv[1:], action.run)
+
+
+def once(
+    command: str,
+    parser: Parser,
+    argv: list[str],
+    run: Callable[[Desk, argparse.Namespace], None],
+) -> int:
+    """Read the options, do one thing and explain what the server refused."""
+    options = parser.parse_args(argv)
     desk = Desk(options, os.environ)
     try:
-        action.run(desk, options)
+        run(desk, options)
     except Problem as problem:
         raise explained(problem, command) from None
     finally:
