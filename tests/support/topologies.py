@@ -76,6 +76,16 @@ class Node:
         except RedisError:
             return ""
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before the start."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there, answering or not."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         more = ["--sentinel"] if self._is_sentinel else []

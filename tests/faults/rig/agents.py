@@ -1,0 +1,201 @@
+"""Real ``lessor run`` processes, one after another in each of several threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .history import Ran
+from .stamping import SIZE, TIMES
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Mapping, Sequence
+
+STAMPING = Path(__file__).with_name("stamping.py")
+MODES = ("plain", "plain", "plain", "stubborn", "forking")
+LONGEST_RUN_SECONDS = 4.0
+LOST_EXIT = 79
+
+
+@dataclass
+class Live:
+    """One run under way, for those who would do something to it."""
+
+    agent: int
+    leash: int
+    child: int
+    touched: list[str] = field(default_factory=list)
+    gone: bool = False
+
+    def signal(self, who: str, number: signal.Signals) -> None:
+        """``who`` is agent, leash or child. One that has gone meanwhile is left alone."""
+        pid = {"agent": self.agent, "leash": self.leash, "child": self.child}[who]
+        if self.gone or _parent_of(self.leash) is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@dataclass
+class Outcome:
+    """How one run ended. ``lost`` is why its lease was lost, as its agent said."""
+
+    machine: str
+    exit: int
+    lost: str
+    lease: str
+    touched: tuple[str, ...]
+
+
+class Agents:
+    """Keeps ``count`` threads busy with runs until it is told to finish."""
+
+    def __init__(
+        self,
+        directory: Path,
+        environ: Mapping[str, str],
+        *,
+        count: int,
+        licenses: Sequence[str],
+        machines: Sequence[str],
+        seed: int,
+    ) -> None:
+        self.directory = directory
+        self.live: list[Live] = []
+        self.outcomes: list[Outcome] = []
+        self._environ = dict(environ)
+        self._licenses = licenses
+        self._machines = machines
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        directory.mkdir()
+        self._threads = [
+            threading.Thread(target=self._play, args=(random.Random(f"{seed}/agent/{n}"),))
+            for n in range(count)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> None:
+        """Begin no more runs, and wait until those under way have ended."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def pick(self, number: float) -> Live | None:
+        """One of those running now; ``number`` in [0, 1) says which."""
+        with self._lock:
+            living = [one for one in self.live if not one.touched]
+            return living[int(number * len(living))] if living else None
+
+    def _play(self, chance: random.Random) -> None:
+        while not self._over.is_set():
+            self._run(chance)
+
+    def _run(self, chance: random.Random) -> None:
+        machine = chance.choice(self._machines)
+        command = [sys.executable, "-I", "-S", str(STAMPING), str(self.directory)]
+        command += [str(round(chance.uniform(0.1, LONGEST_RUN_SECONDS), 2)), chance.choice(MODES)]
+        reading, writing = os.pipe()
+        with (self.directory.parent / "agents.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "lessor", "run", "-q", "--events-fd", str(writing)),
+                    *("-l", chance.choice(self._licenses), "-m", machine, "--ephemeral"),
+                    *("-w", "60s", "-k", "0.3s", "--", *command),
+                ],
+                env=self._environ,
+                pass_fds=[writing],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        os.close(writing)
+        live: Live | None = None
+        lost = lease = ""
+        with os.fdopen(reading) as events:
+            for line in events:
+                event = json.loads(line)
+                if event["event"] == "granted":
+                    lease = event["lease_id"]
+                elif event["event"] == "started":
+                    live = Live(event["agent_pid"], event["leash_pid"], event["child_pid"])
+                    with self._lock:
+                        self.live.append(live)
+                elif event["event"] == "lost":
+                    lost = event["reason"] or event["code"]
+                elif event["event"] == "stopped" and live is not None:
+                    live.gone = True
+        # The leash holds the pipe too, so by now both have ended.
+        code = process.wait()
+        if live is not None:
+            with self._lock:
+                self.live.remove(live)
+        touched = tuple(live.touched) if live else ()
+        self.outcomes.append(Outcome(machine, code, lost, lease, touched))
+
+    def ran(self) -> list[Ran]:
+        """Every run as its processes stamped it, with how its agent said it ended."""
+        outcomes = {one.lease: one for one in self.outcomes}
+        found: dict[str, Ran] = {}
+        for path in self.directory.iterdir():
+            slot = path.read_bytes()
+            if len(slot) < SIZE:
+                continue
+            began, ended = TIMES.unpack_from(slot)
+            who = slot[TIMES.size :].rstrip(b"\0").decode().split()
+            if not began or len(who) != 3:
+                continue
+            lease, token, license = who
+            outcome = outcomes.get(lease)
+            earlier = found.get(lease)
+            found[lease] = Ran(
+                lease,
+                license,
+                outcome.machine if outcome else "?",
+                int(token),
+                min(began, earlier.began) if earlier else began,
+                max(ended, earlier.ended) if earlier else ended,
+                how=_how(outcome),
+                touched=outcome.touched if outcome else (),
+            )
+        return list(found.values())
+
+
+def _how(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "unknown"
+    if outcome.exit == LOST_EXIT:
+        return "ended" if "admin" in outcome.lost else "lost"
+    return "done" if outcome.exit == 0 else f"exit {outcome.exit}"
+
+
+def living_processes(directory: Path) -> int:
+    """How many commands of runs that stamp into ``directory`` are alive."""
+    wanted = os.fsencode(directory)
+    count = 0
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with suppress(OSError):
+                words = (path / "cmdline").read_bytes().split(b"\0")
+                count += wanted in words and os.fsencode(STAMPING) in words[:4]
+    return count
+
+
+def _parent_of(pid: int) -> int | None:
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat[stat.rindex(b")") + 2 :].split()[1])
+    return None

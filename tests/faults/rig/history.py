@@ -1,0 +1,189 @@
+"""What a run of the rig wrote down: by the processes that ran and the clients that asked.
+
+Nothing in here comes from a store. All times are seconds of ``CLOCK_BOOTTIME``, which every process
+of a machine shares.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Verbs.
+ACQUIRE = "acquire"
+RENEW = "renew"
+RELEASE = "release"
+LOOK = "look"
+
+# Outcomes. Any other is the code of a problem; '' means that no answer came.
+GRANTED = "granted"
+QUEUED = "queued"
+RENEWED = "renewed"
+RELEASED = "released"
+PRESENT = "present"
+ABSENT = "absent"
+LOST = "lost"
+UNANSWERED = ""
+
+KEPT_GOING = frozenset({GRANTED, RENEWED})
+"""What moves a deadline."""
+
+# Faults after which the store may have forgotten what it had answered.
+FORGETFUL = frozenset({"forget", "rollback", "store-kill", "failover", "stale-master"})
+
+
+def now() -> float:
+    """The time of all histories."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Something that used a seat: all processes of one lease, or a virtual client that held it.
+
+    ``touched`` names what a fault did to its agent, its leash or itself. ``how`` is ``done``,
+    ``lost``, or what else ended it.
+    """
+
+    lease: str
+    license: str
+    machine: str
+    token: int
+    began: float
+    ended: float
+    is_process: bool = True
+    how: str = "done"
+    touched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request and its answer, as who asked saw it.
+
+    ``sent`` is read before it is sent, ``answered`` after the answer is there (None: none came).
+    For ``late`` ones nothing is asked for: they are duplicates that the network kept back.
+    """
+
+    client: str
+    verb: str
+    lease: str
+    license: str
+    machine: str
+    sent: float
+    answered: float | None = None
+    outcome: str = UNANSWERED
+    token: int = 0
+    ttl: float = 0.0
+    blocked_by: str = ""
+    reason: str = ""
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something done to the system, from ``began`` until it was undone."""
+
+    kind: str
+    target: str
+    began: float
+    ended: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A quota, from ``since`` on. ``machines`` None is unlimited.
+
+    A raise counts from the moment it was sent, a cut from the moment it was answered.
+    """
+
+    license: str
+    since: float
+    seats: int
+    machines: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What was there when everybody had finished and the wait for rest was over."""
+
+    license: str
+    leases: int
+    machines: int
+    queue: int
+    living_processes: int
+
+
+@dataclass(slots=True)
+class History:
+    """One run. ``ttl`` and ``margin`` in seconds, of all licenses alike."""
+
+    ttl: float
+    margin: float
+    ran: list[Ran] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    rest: list[Rest] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """One JSON object a line, the settings first."""
+        with path.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"ttl": self.ttl, "margin": self.margin}) + "\n")
+            for name in ("ran", "asked", "faults", "limits", "rest"):
+                for one in getattr(self, name):
+                    file.write(json.dumps({name: asdict(one)}) + "\n")
+
+    def by_lease(self) -> dict[str, list[Asked]]:
+        """The requests for each lease, in the order they were sent."""
+        found: dict[str, list[Asked]] = {}
+        for one in sorted(self.asked, key=lambda asked: asked.sent):
+            found.setdefault(one.lease, []).append(one)
+        return found
+
+    def forgot_between(self, began: float, ended: float) -> bool:
+        """Whether the store may have forgotten something then."""
+        return any(
+            fault.kind in FORGETFUL and fault.began <= ended and fault.ended >= began
+            for fault in self.faults
+        )
+
+    def disturbed_between(self, began: float, ended: float) -> bool:
+        """Whether a fault of any kind was under way then."""
+        return any(fault.began <= ended and fault.ended >= began for fault in self.faults)
+
+
+class Beats:
+    """When renewals came through on the watched paths: probes renew all the time, on each.
+
+    A path is disturbed from one renewal that was answered to the next one.
+    """
+
+    def __init__(self, history: History, prefix: str = "probe") -> None:
+        paths: dict[str, list[float]] = {}
+        for one in history.asked:
+            if one.client.startswith(prefix) and one.outcome in KEPT_GOING:
+                paths.setdefault(one.client, []).append(one.sent)
+        self._paths = [sorted(times) for times in paths.values()]
+
+    def longest_gap(self, began: float, ended: float) -> float:
+        """Seconds of the longest disturbance that touches this time, on the worst path."""
+        return max((_longest_gap(times, began, ended) for times in self._paths), default=0.0)
+
+
+def _longest_gap(times: list[float], began: float, ended: float) -> float:
+    first = max(0, bisect_left(times, began) - 1)
+    last = min(len(times) - 1, bisect_left(times, ended))
+    edges = times[first : last + 1]
+    if not edges:
+        return ended - began
+    # Before the first and after the last beat nobody was watching.
+    edges = [min(edges[0], began), *edges, max(edges[-1], ended)]
+    return max(after - before for before, after in pairwise(edges))

@@ -1,0 +1,83 @@
+"""The report of a run: Markdown with a picture beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import figures, picture
+from .history import ACQUIRE, RENEW
+from .invariants import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .history import History
+    from .invariants import Violation
+
+SHOWN = 20
+
+
+def write(
+    out: Path,
+    title: str,
+    history: History,
+    violations: Sequence[Violation],
+    *,
+    wall_seconds: float,
+) -> None:
+    """``report.md`` and ``timeline.svg`` in ``out``."""
+    (out / "timeline.svg").write_text(picture.draw(history, violations), encoding="utf-8")
+    (out / "report.md").write_text(
+        text(title, history, violations, wall_seconds=wall_seconds), encoding="utf-8"
+    )
+
+
+def text(
+    title: str, history: History, violations: Sequence[Violation], *, wall_seconds: float
+) -> str:
+    """The Markdown."""
+    lines = [f"# Faults: {title}", "", f"ttl {history.ttl:g} s, margin {history.margin:g} s, "]
+    lines[-1] += f"{wall_seconds:.0f} s in all. {'No' if not violations else len(violations)} "
+    lines[-1] += f"violation{'' if len(violations) == 1 else 's'}."
+    lines += ["", "![Seats, running processes and faults](timeline.svg)", ""]
+    lines += ["| invariant | violations |", "| --- | ---: |"]
+    for number, name in NAMES.items():
+        count = sum(1 for one in violations if one.invariant == number)
+        lines.append(f"| ({number}) {name} | {count} |")
+    lines += ["", "| | |", "| --- | ---: |"]
+    lines += [f"| {name} | {count} |" for name, count in figures.counts(history).items()]
+    lines += [f"| {name} | {value} |" for name, value in _times(history)]
+    lines += ["", "| fault | times |", "| --- | ---: |"]
+    lines += [f"| {kind} | {n} |" for kind, n in sorted(figures.fault_counts(history).items())]
+    if violations:
+        began = min((run.began for run in history.ran), default=0.0)
+        lines += ["", "## Violations", ""]
+        lines += [
+            f"- ({one.invariant}) at {one.at - began:.2f} s: {one.what}"
+            for one in violations[:SHOWN]
+        ]
+        if len(violations) > SHOWN:
+            lines.append(f"- and {len(violations) - SHOWN} more")
+    return "\n".join(lines) + "\n"
+
+
+def _times(history: History) -> list[tuple[str, str]]:
+    late = figures.past_deadline(history)
+    found = [
+        ("last stamp of a stopped process after its deadline, p99", _ms(late, 0.99)),
+        ("the same, greatest", _ms(late, 1.0)),
+    ]
+    for kind, values in sorted(figures.after_outages(history, RENEW).items()):
+        found.append((f"renewals again after {kind}, p99 of {len(values)}", _ms(values, 0.99)))
+    for kind, values in sorted(figures.after_outages(history, ACQUIRE).items()):
+        found.append((f"grants again after {kind}, p99 of {len(values)}", _ms(values, 0.99)))
+    gone = figures.abandoned(history)
+    bound = history.ttl + history.margin + 0.5
+    name = f"seat of a dead holder free after its last renewal, greatest of {len(gone)}"
+    found.append((f"{name} (bound {bound:.2f} s)", _ms(gone, 1.0)))
+    return found
+
+
+def _ms(values: list[float], share: float) -> str:
+    return f"{figures.percentile(values, share) * 1000:.0f} ms" if values else "none"

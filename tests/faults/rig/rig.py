@@ -1,0 +1,199 @@
+"""One run of the rig: everything is started, faults are done, everybody finishes, it is judged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.calls import Caller
+from support.waiting import wait_until
+
+from . import plan
+from .agents import Agents, living_processes
+from .faults import Faults
+from .history import Asked, History, Ran, Rest
+from .proxy import Proxies
+from .site import KEYS, ORGANIZATION, SEATS, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .plan import Step
+
+TESTS = Path(__file__).parents[2]
+MACHINES = [f"container-{number}" for number in range(5)]
+LICENSES = ["kre", "line"]
+FINISH_SECONDS = 120
+REST_SECONDS = 12.0
+"""Beyond ttl, margin and recovery: by then whatever was left behind must have come back."""
+THREADS = 32
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many want seats: real runs at a time, and virtual clients in so many processes."""
+
+    agents: int = 6
+    workers: int = 2
+    clients: int = 20
+    daemons: int = 2
+
+
+class Rig:
+    """``run`` does everything, and gives the history."""
+
+    def __init__(
+        self,
+        directory: Path,
+        topology: str,
+        steps: Sequence[Step],
+        *,
+        seconds: float,
+        seed: int,
+        load: Load | None = None,
+        sources: tuple[Path, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self._topology = topology
+        self._steps = steps
+        self._seconds = seconds
+        self._seed = seed
+        self._load = load or Load()
+        self._sources = sources
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def run(self) -> History:
+        """Raises ``AssertionError`` when a part of the rig itself failed."""
+        with ExitStack() as stack:
+            proxies = stack.enter_context(Proxies())
+            site = Site(
+                self.directory,
+                self._topology,
+                proxies,
+                daemons=self._load.daemons,
+                sources=self._sources,
+                seed=self._seed,
+            )
+            stack.callback(site.end)
+            site.start()
+            agents = Agents(
+                self.directory / "stamps",
+                site.environ(),
+                count=self._load.agents,
+                licenses=LICENSES,
+                machines=MACHINES,
+                seed=self._seed,
+            )
+            faults = Faults(site, agents)
+            self._start_workers(site)
+            stack.callback(self._end_workers)
+            agents.start()
+            stack.callback(agents.finish)
+            self._do(faults)
+            agents.finish()
+            self._finish_workers()
+            rest = self._come_to_rest(site)
+            history = History(plan.TTL_SECONDS, site.margin, rest=rest)
+            history.faults, history.limits = faults.done, faults.limits
+            self._collect(history, agents, proxies.records)
+        return history
+
+    def _start_workers(self, site: Site) -> None:
+        """Those with clients, and one for each path that watches it with a probe."""
+        specs: list[tuple[int, int, int | None]] = [
+            (number, self._load.clients, None) for number in range(self._load.workers)
+        ]
+        specs += [(100 + path, 0, path) for path in range(len(site.paths))]
+        for number, count, path in specs:
+            spec = {
+                "name": f"worker-{number}",
+                "count": count,
+                "seed": f"{self._seed}/{number}",
+                "licenses": LICENSES,
+                "machines": MACHINES,
+                "probe": path is not None,
+            }
+            environ = site.environ(only=path)
+            paths = [str(TESTS), environ.get("PYTHONPATH", "")]
+            environ["PYTHONPATH"] = ":".join(filter(None, paths))
+            self._workers.append(
+                subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "faults.rig.worker"),
+                        *(str(self.directory / f"notes-{number}"), json.dumps(spec)),
+                    ],
+                    env=environ,
+                    stdin=subprocess.PIPE,
+                )
+            )
+
+    def _finish_workers(self) -> None:
+        for worker in self._workers:
+            if worker.stdin is not None:
+                worker.stdin.close()
+        codes = [worker.wait(FINISH_SECONDS) for worker in self._workers]
+        assert not any(codes), f"virtual clients failed: {codes}"
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
+
+    def _do(self, faults: Faults) -> None:
+        """Each step at its time, in a thread of its own, until the last is undone."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(THREADS) as pool:
+            under_way = []
+            for step in self._steps:
+                time.sleep(max(0.0, began + step.at - time.monotonic()))
+                under_way.append(pool.submit(faults.do, step))
+            time.sleep(max(0.0, began + self._seconds - time.monotonic()))
+            for one in under_way:
+                one.result()
+
+    def _come_to_rest(self, site: Site) -> list[Rest]:
+        seconds = site.recovery + site.margin + plan.TTL_SECONDS + REST_SECONDS
+        caller = Caller(site.daemons[0].process.url, KEYS["admin"])
+        found: list[Rest] = []
+
+        def at_rest() -> bool:
+            nonlocal found
+            answer = caller.call("GET", f"/v1/orgs/{ORGANIZATION}/licenses")
+            if answer.status != 200:
+                return False
+            living = living_processes(self.directory / "stamps")
+            found = [
+                Rest(one["name"], one["leases"], one["machines"], one["queue_length"], living)
+                for one in answer.body["items"]
+            ]
+            return not any(r.leases or r.machines or r.queue or r.living_processes for r in found)
+
+        try:
+            wait_until(at_rest, seconds, "rest")
+        except AssertionError:
+            if not found:
+                found = [Rest(name, -1, -1, -1, -1) for name in SEATS]
+        return found
+
+    def _collect(self, history: History, agents: Agents, records: list[Asked]) -> None:
+        for path in self.directory.glob("notes-*"):
+            for line in path.read_text().splitlines():
+                entry = json.loads(line)
+                if "asked" in entry:
+                    history.asked.append(Asked(**entry["asked"]))
+                else:
+                    history.ran.append(Ran(**{**entry["ran"], "touched": ()}))
+        virtual = {one.lease for one in history.asked}
+        history.asked += [one for one in records if one.late or one.lease not in virtual]
+        machines = {one.lease: one.machine for one in history.asked if one.machine}
+        for run in agents.ran():
+            machine = machines.get(run.lease, run.machine)
+            history.ran.append(replace(run, machine=machine))
+        history.ran.sort(key=lambda run: run.began)
