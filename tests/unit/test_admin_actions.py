@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from lessor.admin.actions import Action, Desk, explained
 from lessor.completion import shells, words
 from lessor.errors import UsageError
 from lessor_protocol.errors import HTTP_STATUS, Problem
+from support.documents import ROOT, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,6 +214,20 @@ def test_every_script_names_every_action(shell: str) -> None:
     for topic, action in ALL:
         assert topic in script
         assert action.name in script
+
+
+def test_every_command_of_the_document_is_one() -> None:
+    told = set()
+    for block in blocks(ROOT / "docs" / "administration.md", "sh"):
+        for line in block.text.splitlines():
+            _, command, *rest = shlex.split(line)
+            if command in TOPICS:
+                action = next(one for one in actions_of(command) if one.name == rest[0])
+                action.parser(command).parse_args(rest[1:])
+            elif command != "run":
+                import_module(f"lessor.commands.{command}").make_parser().parse_args(rest)
+            told.add(command)
+    assert set(TOPICS) <= told
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "٣", "1" * 10])
