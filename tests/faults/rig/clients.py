@@ -144,20 +144,17 @@ class Held:
             self._server.release(self._lease_id, CALL_MS)
             return replace(noted, outcome=RELEASED)
 
-        outcome = self._ask(RELEASE, call)
-        return RELEASED if outcome == "not_found" else outcome
+        return self._ask(RELEASE, call)
 
     def look(self) -> str:
         """Whether the server still has it, without touching it."""
 
         def call(noted: Asked) -> Asked:
-            self._server._call(
-                "GET", f"/v1/leases/{self.lease}", CALL_MS
-            )  # no such call in the client
+            # The client has no need of this call, and so no method for it.
+            self._server._call("GET", f"/v1/leases/{self.lease}", CALL_MS)
             return replace(noted, outcome=PRESENT)
 
-        outcome = self._ask(LOOK, call)
-        return ABSENT if outcome == "not_found" else outcome
+        return self._ask(LOOK, call)
 
     def _ask(self, verb: str, call: Callable[[Asked], Asked], *, late: bool = False) -> str:
         noted = Asked(
@@ -170,10 +167,10 @@ class Held:
         except Problem as problem:
             reason = str((problem.data or {}).get("reason", ""))
             noted = replace(noted, answered=now(), outcome=problem.code, reason=reason)
-            if verb == RELEASE and problem.code == "not_found":
-                noted = replace(noted, outcome=RELEASED)
-            elif verb == LOOK and problem.code == "not_found":
-                noted = replace(noted, outcome=ABSENT)
+            if problem.code == "not_found":
+                # A release of an id never seen spends it: nothing is left either way.
+                gone = {RELEASE: RELEASED, LOOK: ABSENT}
+                noted = replace(noted, outcome=gone.get(verb, problem.code))
         except NoAnswer:
             pass
         self._notes.asked.append(noted)

@@ -214,7 +214,9 @@ class Faults:
             if not others:
                 return "nobody was there"
             chosen = others[int(step.number * len(others))]["id"]
-            answer = caller.call("POST", f"{sessions}/{chosen}/end", {"text": "rig"})
+            answer = caller.call(
+                "POST", f"{sessions}/{chosen}/end", {"text": "ended by an admin of the rig"}
+            )
         except (OSError, AttributeError, ValueError):
             return "nobody answered"
         return f"lease {chosen[:8]}: {answer.status}"

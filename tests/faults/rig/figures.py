@@ -84,7 +84,8 @@ def abandoned(history: History) -> list[float]:
     for asked in history.by_lease().values():
         extended = max((one.sent for one in asked if one.outcome in KEPT_GOING), default=None)
         gone = [one.answered for one in asked if one.verb == LOOK and one.outcome == ABSENT]
-        if extended is not None and gone and gone[0] is not None:
-            if not history.disturbed_between(extended, gone[0]):
-                found.append(gone[0] - extended)
+        if extended is None or not gone or gone[0] is None:
+            continue
+        if not history.disturbed_between(extended, gone[0]):
+            found.append(gone[0] - extended)
     return found
