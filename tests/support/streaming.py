@@ -63,6 +63,7 @@ class StreamCaller:
         self._seqs = itertools.count(1)
         self._replies: dict[int, tuple[int, Any]] = {}
         self.unasked: list[tuple[str, Any]] = []
+        self.pongs: list[bytes] = []
         self._received = b""
         try:
             self._upgrade(key, subprotocol)
@@ -131,13 +132,23 @@ class StreamCaller:
             head += struct.pack("!BH", 0x80 | 126, length)
         else:
             head += struct.pack("!BQ", 0x80 | 127, length)
-        self._socket.sendall(head + bytes(4) + payload)
+        self.send_raw(head + bytes(4) + payload)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that may be no WebSocket frame."""
+        self._socket.sendall(data)
+
+    def set_timeout(self, seconds: float) -> None:
+        """For each send and receive from now on."""
+        self._socket.settimeout(seconds)
 
     def read_frame(self) -> None:
         """Take in one frame of the server. Raises ``Closed``."""
         opcode, payload = self._read_message()
         if opcode == PING:
             self.send(PONG, payload)
+        elif opcode == PONG:
+            self.pongs.append(payload)
         elif opcode == CLOSE:
             raise Closed(int.from_bytes(payload[:2], "big") if payload else 1005)
         else:

@@ -167,6 +167,7 @@ class ServerProcess:
         finally:
             quiet.cancel()
             hurried.cancel()
+        self.services.serving.streams.close()
         left = 0.0 if signals.hurried.is_set() else max(0.0, deadline - loop.time())
         for server in servers:
             await server.stop(left)

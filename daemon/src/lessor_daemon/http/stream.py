@@ -119,20 +119,20 @@ class Stream:
     async def serve(self) -> None:
         """Answer frames until the connection ends."""
         self._caller_until = time.monotonic() + CHECK_KEY_SECONDS
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                code = await self._read(tasks)
-                for held in self._held:
-                    held.cancel()
-            if code is not None:
-                await self._socket.close(code=code)
-        finally:
-            # Only here when the daemon ends: aiohttp would close without a word.
-            self._writer.close(frames.CLOSE_GOING_AWAY)
+        async with asyncio.TaskGroup() as tasks:
+            code = await self._read(tasks)
+            for held in self._held:
+                held.cancel()
+        if code is not None:
+            await self._socket.close(code=code)
 
     def push(self, op: str, body: object) -> None:
         """Say something unasked."""
         self._writer.write(frames.encode(frames.UNASKED, op, body))
+
+    def close(self, code: int) -> None:
+        """End the connection after what was written to it."""
+        self._writer.close(code)
 
     async def _read(self, tasks: asyncio.TaskGroup) -> int | None:
         """Take frame after frame; why to close, or None when that has been seen to."""

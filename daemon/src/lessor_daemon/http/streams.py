@@ -32,3 +32,8 @@ class Streams:
         """Ask every client to connect anew, elsewhere or later, and to close this connection."""
         for stream in self._open:
             stream.push(frames.DRAIN, {})
+
+    def close(self) -> None:
+        """The daemon goes: whoever is still there is told by the close code."""
+        for stream in self._open:
+            stream.close(frames.CLOSE_GOING_AWAY)

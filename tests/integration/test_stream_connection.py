@@ -1,0 +1,240 @@
+"""The stream as a connection: who may open it, what it bounds, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgpack
+import pytest
+from support.streaming import BINARY, PING, TEXT, Closed, Refused, StreamCaller
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from support.daemon import DaemonProcess, MakeDaemon
+
+
+def refusal(daemon: DaemonProcess, key: str | None, subprotocol: str = "lessor.v1") -> str:
+    """The code with which an upgrade is refused."""
+    with pytest.raises(Refused) as refused:
+        StreamCaller(daemon.url, key, subprotocol=subprotocol)
+    problem = json.loads(refused.value.body)
+    assert problem["status"] == refused.value.status
+    return str(problem["code"])
+
+
+def test_the_upgrade_names_the_subprotocol_and_a_request_id(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        assert stream.head["Sec-WebSocket-Protocol"] == "lessor.v1"
+        assert len(stream.head["Lessor-Request-Id"]) == 16
+        assert stream.head["Server"] == "lessor"
+        assert "Sec-WebSocket-Extensions" not in stream.head
+    with StreamCaller(daemon.url, daemon.key(), subprotocol=None) as stream:
+        assert stream.renew(str(uuid.uuid4())).status == 200
+
+
+def test_who_may_not_hold_leases_gets_no_stream(daemon: DaemonProcess) -> None:
+    assert refusal(daemon, None) == "unauthenticated"
+    assert refusal(daemon, "lsr_unknown_key") == "unauthenticated"
+    assert refusal(daemon, daemon.key("gone")) == "revoked"
+    assert refusal(daemon, daemon.key("reader")) == "forbidden"
+    assert refusal(daemon, daemon.key("operator")) == "forbidden"
+    assert refusal(daemon, daemon.key(), "lessor.v9") == "unsupported_version"
+    plain = daemon.caller().call("GET", "/v1/stream")
+    assert (plain.status, plain.code) == (400, "malformed")
+
+
+def test_requests_are_answered_in_any_order_by_their_seq(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        seqs = [stream.begin("renew", {"leases": [str(uuid.uuid4())]}) for _ in range(300)]
+        for seq in reversed(seqs):
+            assert stream.reply_to(seq).status == 200
+
+
+def test_an_unknown_operation_is_an_error_and_the_stream_goes_on(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        refused = stream.call("dance", {})
+        assert (refused.status, refused.code) == (404, "not_found")
+        assert stream.acquire().status == 201
+
+
+@pytest.mark.parametrize(
+    ("opcode", "payload", "code"),
+    [
+        (BINARY, b"", 1007),
+        (BINARY, b"\xc1", 1007),
+        (BINARY, b"\x93\x01\xa5renew", 1007),
+        (BINARY, msgpack.packb({"op": "renew"}), 1007),
+        (BINARY, msgpack.packb([1, "renew"]), 1007),
+        (BINARY, msgpack.packb([0, "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([-1, "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([2**60, "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([1.0, "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([True, "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb(["1", "renew", {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([1, 2, {"leases": []}]), 1007),
+        (BINARY, msgpack.packb([1, "renew", msgpack.ExtType(4, b"x")]), 1007),
+        (BINARY, b"\x91" * 5000, 1007),
+        (BINARY, os.urandom(64), 1007),
+        (BINARY, bytes((1 << 20) + 1), 1009),
+        (TEXT, b"hello", 1003),
+    ],
+)
+def test_a_frame_that_cannot_be_read_ends_its_stream_and_no_other(
+    daemon: DaemonProcess, opcode: int, payload: bytes, code: int
+) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as good:
+        lease_id = good.acquire().body["lease"]["id"]
+        with StreamCaller(daemon.url, daemon.key()) as bad:
+            bad.send(opcode, payload)
+            assert bad.close_code() == code
+        assert good.renew(lease_id).body["renewed"] == [lease_id]
+    assert not daemon.events("internal_error")
+
+
+def test_unmasked_bytes_and_broken_framing_end_the_stream(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as bad:
+        bad.send_raw(b"\xff\xff\xff\xff" * 8)
+        assert bad.close_code() in (1002, 1006)
+
+
+def test_pings_are_answered(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        stream.send(PING, b"here?")
+        assert stream.acquire().status == 201
+        assert stream.pongs == [b"here?"]
+
+
+def test_a_closed_connection_frees_nothing(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+    assert daemon.caller().renew(lease_id).body["renewed"] == [lease_id]
+
+
+def test_a_slow_reader_is_closed_and_holds_up_nobody(
+    daemon: DaemonProcess,
+) -> None:
+    frame = msgpack.packb([1, "renew", {"leases": [str(uuid.uuid4()) for _ in range(500)]}])
+    with (
+        StreamCaller(daemon.url, daemon.key(), receive_buffer=4096) as slow,
+        StreamCaller(daemon.url, daemon.key()) as quick,
+    ):
+        slow.set_timeout(0.5)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            for _ in range(1000):  # each gets an answer of some 40,000 bytes, none is read
+                slow.send(BINARY, frame)
+            pytest.fail("the daemon reads on although nothing of its answers is taken")
+        lease_id = quick.acquire().body["lease"]["id"]
+        worst = 0.0
+
+        def is_closed() -> bool:
+            nonlocal worst
+            began = time.monotonic()
+            assert quick.renew(lease_id).body["renewed"] == [lease_id]
+            worst = max(worst, time.monotonic() - began)
+            return bool(daemon.events("slow_reader"))
+
+        wait_until(is_closed, 30, "the slow reader to be noticed")
+        assert worst < 2
+        (event,) = daemon.events("slow_reader")
+        assert event["unsent"] < 4 << 20
+        slow.set_timeout(20)
+        assert slow.close_code() in (4008, 1006)
+
+
+def test_half_open_upgrades_cost_nobody_anything(daemon: DaemonProcess) -> None:
+    parts = urlsplit(daemon.url)
+    head = f"GET /v1/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {daemon.key()}\r\nUpgra"
+    with ExitStack() as stack:
+        half_open = []
+        for _ in range(200):
+            one = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            stack.callback(one.close)
+            one.sendall(head.encode())
+            half_open.append(one)
+        stream = stack.enter_context(StreamCaller(daemon.url, daemon.key()))
+        lease_id = stream.acquire().body["lease"]["id"]
+        for _ in range(20):
+            began = time.monotonic()
+            assert stream.renew(lease_id).body["renewed"] == [lease_id]
+            assert time.monotonic() - began < 1
+        for one in half_open:
+            one.settimeout(15)
+            assert one.recv(1) == b""
+        assert stream.renew(lease_id).body["renewed"] == [lease_id]
+
+
+def test_a_revoked_key_is_refused_on_a_stream_that_is_open(daemon: DaemonProcess) -> None:
+    owner = daemon.caller("admin")
+    made = owner.call("POST", "/v1/orgs/acme/keys", {"name": "brief", "scopes": ["run"]}).body
+    with StreamCaller(daemon.url, made["secret"]) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+        key_id = made["secret"].split("_")[1]
+        assert owner.call("DELETE", f"/v1/orgs/acme/keys/{key_id}").status in (200, 204)
+
+        def is_refused() -> bool:
+            return stream.renew(lease_id).code == "revoked"
+
+        wait_until(is_refused, 10, "the revocation to be seen")
+        assert stream.acquire().code == "revoked"
+
+
+def test_a_drain_is_told_and_the_stream_serves_until_it_is_closed(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+        daemon.signal(signal.SIGTERM)
+        wait_until(lambda: daemon.events("draining"), what="the drain")
+        assert stream.acquire().code == "draining"
+        assert stream.unasked == [("drain", {})]
+        assert refusal(daemon, daemon.key()) == "draining"
+        assert stream.renew(lease_id).body["renewed"] == [lease_id]
+    began = time.monotonic()
+    assert daemon.wait() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_a_stream_that_stays_is_closed_when_the_drain_is_over(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon("--drain", "500ms")
+    daemon.start()
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert stream.close_code() == 1001
+        assert 0.4 <= time.monotonic() - began < 5
+        assert daemon.wait() == 0
+
+
+def test_a_stream_ends_without_a_word_when_its_daemon_is_killed(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        daemon.kill()
+        with pytest.raises(Closed) as closed:
+            stream.read_frame()
+        assert closed.value.code == 1006
+
+
+def test_an_acquire_that_is_held_when_its_stream_ends_leaves_no_lease(
+    daemon: DaemonProcess,
+) -> None:
+    caller = daemon.caller()
+    held = [caller.acquire().body["lease"]["id"] for _ in range(2)]
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        body = {"license": "kre", "machine": {"id": "m"}, "process": {"pid": 1, "command": "c"}}
+        stream.begin("acquire", {**body, "id": str(uuid.uuid4()), "wait": 60, "hold": 6})
+        wait_until(lambda: _queue_length(daemon) == 1, what="the acquire to join the line")
+    for lease_id in held:
+        caller.release(lease_id)
+    assert caller.call("GET", "/v1/leases").body["items"] == []
+
+
+def _queue_length(daemon: DaemonProcess) -> float:
+    text = daemon.anonymous().call("GET", "/metrics").body
+    name = 'lessor_queue_length{license="kre",org="acme"} '
+    return next(float(line.removeprefix(name)) for line in text.splitlines() if name in line)
