@@ -17,7 +17,7 @@ def shown(text: object) -> str:
 
 
 def age(text: object, now: datetime) -> str:
-    """How long ago a moment was, in its largest unit: ``12m``, ``3h``, ``5d``."""
+    """How long ago a moment was, as ``brief`` has it."""
     moment = _parse(text) if isinstance(text, str) else None
     return brief((now - moment).total_seconds()) if moment else "-"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from lessor.admin import actions, files, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
@@ -26,7 +28,7 @@ _COLUMNS = (
     Column("MEMBER", "member"),
     Column("LICENSE", "license"),
     Column("EXPIRES", lambda item: times.shown(pick(item, "expires")).partition(" ")[0], firm=True),
-    Column("LAST USED", lambda item: times.shown(pick(item, "last_used")), firm=True),
+    Column("USED", lambda item: times.age(pick(item, "last_used"), datetime.now(UTC)), firm=True),
 )
 _FIELDS = (
     Column("id", "id"),

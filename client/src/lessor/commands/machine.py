@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from lessor.admin import actions, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 SUMMARY = "registered machines: which there are, and how to make room"
 
 _COLUMNS = (
-    Column("ID", "id"),
+    Column("ID", "id", firm=True),
     Column("NAME", "name"),
     Column("LICENSES", "licenses"),
-    Column("SESSIONS", "sessions", is_number=True),
+    Column("LIVE", "sessions", is_number=True),
     Column("EPHEMERAL", "ephemeral", firm=True),
-    Column("LAST SEEN", lambda item: times.shown(pick(item, "last_seen")), firm=True),
+    Column("SEEN", lambda item: times.age(pick(item, "last_seen"), datetime.now(UTC)), firm=True),
 )
 _FIELDS = (
     Column("id", "id"),
