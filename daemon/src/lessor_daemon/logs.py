@@ -7,6 +7,7 @@ as context variables where they become known and stand on every line after that.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -14,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
-from lessor_protocol.credentials import redact
+from lessor_protocol.credentials import PREFIX, redact
 from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+_KEY_MARK = f"{PREFIX}_"
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]*@")
 
 
@@ -49,41 +51,44 @@ def configure(
         merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
     if worker is not None:
         shared.append(_of_worker(worker))
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,  # tests configure more than once
-    )
-    renderers: list[Processor] = [ProcessorFormatter.remove_processors_meta]
+    to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+    renderers: list[Processor]
     if log_format == "json":
-        renderers += [
+        renderers = [
             structlog.processors.ExceptionRenderer(
                 # Without the values of local variables: secrets are among them.
                 ExceptionDictTransformer(show_locals=False)
             ),
             redact_secrets,
             _what_and_when_first,
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            structlog.processors.JSONRenderer(lambda event, **_: to_json(event)),
         ]
     else:
-        renderers += [
+        renderers = [
             structlog.processors.format_exc_info,
             redact_secrets,
             structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24),
         ]
+    # Our own events do not pass through the standard logging: that doubled the price of a line,
+    # and each lease has two. A level that is not wanted costs next to nothing.
+    structlog.configure(
+        processors=[*shared, *renderers],
+        logger_factory=lambda name="": _Lines(out, name),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
     handler = logging.StreamHandler(out)
-    handler.setFormatter(ProcessorFormatter(foreign_pre_chain=shared, processors=renderers))
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(LEVELS[level])
@@ -92,6 +97,14 @@ def configure(
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+class _Lines(structlog.WriteLogger):
+    """Writes lines, and has the name that stands in them."""
+
+    def __init__(self, out: TextIO, name: str) -> None:
+        super().__init__(out)
+        self.name = name
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -130,6 +143,8 @@ def log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, o
 
 def _clean(value: object) -> object:
     if isinstance(value, str):
+        if _KEY_MARK not in value and "://" not in value:
+            return value  # nearly all of them
         return _URL_PASSWORD.sub(r"\1:***@", redact(value))
     if isinstance(value, (int, float, type(None))):
         return value

@@ -10,6 +10,10 @@ import msgpack
 
 from .errors import Problem
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 PROBLEM_JSON = "application/problem+json"
@@ -24,11 +28,24 @@ _LEAVES = (str, int, float, type(None))
 binary and timestamps too, which would have no counterpart in JSON."""
 
 
+def _packer() -> Callable[[object], bytes]:
+    """``msgpack.packb`` without making a packer for each message."""
+    made = msgpack.Packer(use_bin_type=True)
+    if made.__class__.__module__ == "msgpack._cmsgpack":
+        # In C it packs plain values without letting go of the interpreter: threads may share it.
+        pack: Callable[[object], bytes] = made.pack
+        return pack
+    return lambda value: msgpack.packb(value, use_bin_type=True)
+
+
+pack = _packer()
+"""A plain value as msgpack."""
+
+
 def encode(value: object, media_type: str) -> bytes:
     """``value``, made of dicts, lists, strings, numbers, booleans and None, as bytes."""
     if media_type == MSGPACK:
-        packed: bytes = msgpack.packb(value, use_bin_type=True)
-        return packed
+        return pack(value)
     import json  # noqa: PLC0415 - clients speak msgpack and need not pay for it
 
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -50,7 +50,7 @@ CLOSE_SLOW_READER: Final = 4008
 
 def encode(first: int, second: int | str, body: object) -> bytes:
     """A frame of any kind."""
-    return codec.encode([first, second, body], codec.MSGPACK)
+    return codec.pack([first, second, body])
 
 
 def decode_request(data: bytes) -> tuple[int, str, object]:

@@ -135,9 +135,10 @@ class Authentication:
         return kept
 
     def _matches(self, secret: str, record: KeyRecord) -> bool:
-        is_current = api_keys.matches(secret, record.digest)
-        is_old = api_keys.matches(secret, record.old_digest)
-        return is_current or (is_old and self._wall_ms() < record.old_until_wall_seconds * 1000)
+        if api_keys.matches(secret, record.digest):
+            return True
+        is_old = bool(record.old_digest) and api_keys.matches(secret, record.old_digest)
+        return is_old and self._wall_ms() < record.old_until_wall_seconds * 1000
 
     async def _note_used(self, kept: _Kept) -> None:
         now = self._wall_ms() // 1000

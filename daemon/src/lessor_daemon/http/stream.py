@@ -21,7 +21,7 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import AcquireRequest, RenewRequest
 
 from lessor_daemon import logs
-from lessor_daemon.leasing.answers import renew_answer
+from lessor_daemon.leasing.answers import renew_answer, renewed_wire
 from lessor_daemon.leasing.service import Granted
 
 from .auth import authorize
@@ -197,6 +197,8 @@ class Stream:
         def answered(outcome: list[Result] | Exception) -> None:
             if isinstance(outcome, Exception):
                 self._fail(seq, outcome)
+            elif (wire := renewed_wire(renewals, outcome)) is not None:
+                self._reply(seq, 200, wire)
             else:
                 self._answer_renew(seq, renew_answer(renewals, outcome))
             self._observe_renew(time.perf_counter() - began)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 import msgpack
 
@@ -34,9 +34,13 @@ class Claims:
     group: str
 
 
+_FIELDS = tuple(one.name for one in fields(Claims))
+
+
 def issue(secret: bytes, claims: Claims) -> str:
     """The certificate as text for the wire."""
-    body: bytes = msgpack.packb(astuple(claims))
+    # Field by field: ``astuple`` copies each value deeply, which cost more than the HMAC.
+    body: bytes = msgpack.packb([getattr(claims, name) for name in _FIELDS])
     return urlsafe_b64encode(_mac(secret, body) + body).decode().rstrip("=")
 
 

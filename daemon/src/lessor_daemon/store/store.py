@@ -162,7 +162,7 @@ class Store:
 
     async def _evaluate(self, script: Script, key: str, args: list[bytes | str | int]) -> Any:  # noqa: ANN401  # redis has no types for replies
         try:
-            return await self.redis.evalsha(script.sha, 1, key, *args)
+            return await self.topology.execute("EVALSHA", script.sha, 1, key, *args)
         except NoScriptError:
             return await self.redis.eval(script.source, 1, key, *args)
 

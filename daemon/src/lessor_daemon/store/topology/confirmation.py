@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from lessor_daemon.store.errors import StoreUnavailable
 
@@ -92,6 +92,10 @@ class WatchedTopology(ABC, Generic[ViewT]):
         self._look_every_seconds = failover_ms / 1000 / LOOKS
         self._confirmations = Confirmations(failover_ms)
         self._doubt = asyncio.Event()
+
+    async def execute(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # redis has no types for replies
+        """One command, alone: one server's trouble must not be that of another's callers."""
+        return await self.redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis leaves it untyped
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Watch in a task of ``group`` until it ends."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .clients import close_client
+from .collected import Collected
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +19,11 @@ class SingleServer:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.answer_ms: int | None = None
+        self._collected = Collected(redis)
+
+    async def execute(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # redis has no types for replies
+        """One command, together with those that begin at the same time."""
+        return await self._collected.execute(*command)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Nothing to watch."""
@@ -31,4 +37,5 @@ class SingleServer:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._collected.close()
         await close_client(self.redis)

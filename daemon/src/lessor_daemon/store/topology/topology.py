@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lessor_daemon import store_url
 from lessor_daemon.errors import ConfigurationError
@@ -36,6 +36,9 @@ class Topology(Protocol):
 
     @property
     def answer_ms(self) -> int | None: ...
+
+    async def execute(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # redis has no types for replies
+        """One command, perhaps on its way together with others."""
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Watch for changes in tasks of ``group``."""
