@@ -23,14 +23,14 @@ async def test_each_caller_gets_its_own_reply(store: Store) -> None:
 
 async def test_an_error_is_for_the_one_who_made_it(store: Store) -> None:
     collected = Collected(store.redis)
-    good, bad, other = await asyncio.gather(
+    replies = await asyncio.gather(
         collected.execute("ECHO", "one"),
         collected.execute("NONSENSE"),
         collected.execute("ECHO", "other"),
         return_exceptions=True,
     )
-    assert (good, other) == (b"one", b"other")
-    assert isinstance(bad, ResponseError)
+    assert (replies[0], replies[2]) == (b"one", b"other")
+    assert isinstance(replies[1], ResponseError)
     await collected.close()
 
 
