@@ -84,7 +84,7 @@ class World(NamedTuple):
     wall: int
 
 
-def over(client: Client) -> Client:
+def finished(client: Client) -> Client:
     """From now on nothing is believed. The release may arrive, or not."""
     return Client(OVER, sent=client.sent | {RELEASE}, proof=client.proof)
 

@@ -28,8 +28,8 @@ class Constants(NamedTuple):
 
     @property
     def recovery(self) -> int:
-        """``G``."""
-        return self.ttl + self.margin + self.failover
+        """``G``. The unit more is for the instant of a deadline, in which a lease still counts."""
+        return self.ttl + self.margin + self.failover + 1
 
 
 class Rules(NamedTuple):
@@ -41,6 +41,7 @@ class Rules(NamedTuple):
     cap_in_claim: bool = True
     grace: bool = True
     whole_grace: bool = True
+    grace_outlasts_leases: bool = True
     acquire_waits_for_recovery: bool = True
     old_replies_dropped: bool = True
     unseen_release_remembered: bool = True
@@ -121,7 +122,9 @@ class Laws(NamedTuple):
         """``G`` under these rules."""
         if not self.rules.grace:
             return 0
-        return self.constants.recovery if self.rules.whole_grace else self.constants.ttl
+        if self.rules.whole_grace:
+            return self.constants.recovery - (not self.rules.grace_outlasts_leases)
+        return self.constants.ttl
 
     def deadline(self, data: Data) -> int:
         """Of a lease granted or renewed now."""

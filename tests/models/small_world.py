@@ -30,7 +30,7 @@ from models.small_state import (
     Server,
     World,
     canonical,
-    over,
+    finished,
     with_client,
     with_daemon,
 )
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from models.small_store import Data
 
 
+IDLE, GRANTED, UNHEARD = "idle", "granted", "unheard"
+
+
 class Scenario(NamedTuple):
     """What there is, and what can go wrong."""
 
@@ -57,8 +60,10 @@ class Scenario(NamedTuple):
     rules: Rules = Rules()
     is_split: bool = False
     """Client 1 and daemon 1 find the new master, client 2 and daemon 2 keep to the old one."""
-    starts_held: bool = False
-    """Client 1 has just been granted the seat, through daemon 1."""
+    start: str = IDLE
+    """``GRANTED``: client 1 has just been granted the seat; ``UNHEARD``: without hearing of it."""
+    lets_go: bool = True
+    """Whether clients give up and release; off where that only makes the search longer."""
     orders_tokens: bool = True
     """Off where epochs have a bare number, without the hour that makes it greater than any."""
 
@@ -85,22 +90,27 @@ class Scenario(NamedTuple):
         data = small_store.empty(self.clients, 0)._replace(epoch=1, replid=1)
         clients = (Client(),) * self.clients
         master = data
-        if self.starts_held:
+        copy = data
+        if self.start != IDLE:
             master, _ = small_store.acquire(data, 0, self.laws)
-            holder = Client(HELD, left=self.constants.ttl, proof=(1, Token(1, 1)))
-            clients = (holder, *clients[1:])
+            first = Client(sent=frozenset({ACQUIRE}))
+            if self.start == GRANTED:
+                first = Client(HELD, left=self.constants.ttl, proof=(1, Token(1, 1)))
+            else:
+                copy = master
+            clients = (first, *clients[1:])
         return World(
             clients=clients,
             daemons=(daemon,) * self.daemons,
             master=Server(1, master),
             stale=None,
             stale_left=0,
-            copy=None if self.faults.copies else data,
+            copy=None if self.faults.copies else copy,
             copy_age=0,
             faults=self.faults,
             replids=1,
             greatest_epoch=1,
-            latest_token=Token(1, 1) if self.starts_held else NO_TOKEN,
+            latest_token=NO_TOKEN if self.start == IDLE else Token(1, 1),
             wall=0,
         )
 
@@ -109,7 +119,7 @@ class Scenario(NamedTuple):
         laws = self.laws
         yield _step("time passes", _pass_time(world, laws), laws)
         for number in range(self.clients):
-            yield from _client_steps(world, number, laws)
+            yield from _client_steps(world, number, laws, lets_go=self.lets_go)
         for daemon in range(self.daemons):
             for name, server in self._servers(world, daemon):
                 call = _Call(self, world, daemon, name, server)
@@ -161,7 +171,7 @@ def _older_client(client: Client, laws: Laws) -> Client:
         return client
     if client.left > 1:
         return client._replace(left=client.left - 1)
-    return over(client) if laws.rules.late_reply_revives_nothing else client._replace(left=0)
+    return finished(client) if laws.rules.late_reply_revives_nothing else client._replace(left=0)
 
 
 def _older_daemon(daemon: Daemon, laws: Laws) -> Daemon:
@@ -173,7 +183,7 @@ def _older_daemon(daemon: Daemon, laws: Laws) -> Daemon:
     )
 
 
-def _client_steps(world: World, number: int, laws: Laws) -> Iterator[Step[World]]:
+def _client_steps(world: World, number: int, laws: Laws, *, lets_go: bool) -> Iterator[Step[World]]:
     client = world.clients[number]
     name = f"client {number + 1}"
     wish = {SEEKING: ACQUIRE, HELD: RENEW}.get(client.phase)
@@ -182,8 +192,8 @@ def _client_steps(world: World, number: int, laws: Laws) -> Iterator[Step[World]
     if wish and (not client.attempt or client.age) and is_its_turn:
         trying = client._replace(attempt=wish, age=0, reply=None, sent=client.sent | {wish})
         yield _step(f"{name} sends {wish}", with_client(world, number, trying), laws)
-    if client.phase == HELD or (client.phase == SEEKING and client.sent):
-        yield _step(f"{name} lets go", with_client(world, number, over(client)), laws)
+    if lets_go and (client.phase == HELD or (client.phase == SEEKING and client.sent)):
+        yield _step(f"{name} lets go", with_client(world, number, finished(client)), laws)
     if client.reply is not None:
         after = _hear(world, number, client.reply, laws)
         yield _step(f"{name} hears: {client.reply.outcome}", after, laws)
@@ -201,12 +211,12 @@ def _hear(world: World, number: int, reply: Reply, laws: Laws) -> World:
     if reply.outcome in ("granted", "granted anew"):
         proof = (daemon.highest, reply.token)
         held = waiting._replace(phase=HELD, left=left, proof=proof)
-        return with_client(world, number, held if left > 0 else over(held))
+        return with_client(world, number, held if left > 0 else finished(held))
     if reply.outcome == "renewed":
         held = waiting._replace(phase=HELD, left=left)
-        return with_client(world, number, held if left > 0 else over(held))
+        return with_client(world, number, held if left > 0 else finished(held))
     if reply.outcome in ("lost", "unknown", "ended"):
-        return with_client(world, number, over(waiting))
+        return with_client(world, number, finished(waiting))
     return with_client(world, number, waiting)
 
 

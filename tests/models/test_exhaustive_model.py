@@ -11,18 +11,18 @@ import pytest
 from models.exhaustive import explore
 from models.small_state import RESURRECTION, TOKEN_WENT_BACK, TWO_HOLDERS, Faults
 from models.small_store import DURABLE
-from models.small_world import Scenario
+from models.small_world import GRANTED, Scenario
 
 SCENARIOS = {
     "late messages": Scenario(Faults(late=1)),
-    "an emptied store": Scenario(Faults(emptied=1, late=1), starts_held=True),
-    "an emptied durable store": Scenario(Faults(emptied=1), starts_held=True, trust=DURABLE),
+    "an emptied store": Scenario(Faults(emptied=1, late=1), start=GRANTED),
+    "an emptied durable store": Scenario(Faults(emptied=1), start=GRANTED, trust=DURABLE),
     "a copy put back": Scenario(
-        Faults(copies=1, restores=1), starts_held=True, daemons=1, trust=DURABLE
+        Faults(copies=1, restores=1), start=GRANTED, daemons=1, trust=DURABLE
     ),
-    "a failover": Scenario(Faults(copies=1, failovers=1), starts_held=True, daemons=1),
-    "restarted daemons": Scenario(Faults(restarts=1, forget=1), starts_held=True),
-    "a wall clock that jumps": Scenario(Faults(wall_jumps=1), starts_held=True),
+    "a failover": Scenario(Faults(copies=1, failovers=1), start=GRANTED, daemons=1),
+    "restarted daemons": Scenario(Faults(restarts=1, forget=1), start=GRANTED),
+    "a wall clock that jumps": Scenario(Faults(wall_jumps=1), start=GRANTED),
 }
 MOST_STATES = 20_000
 
