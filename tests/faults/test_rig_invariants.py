@@ -186,6 +186,13 @@ def test_who_stopped_asking_has_no_place() -> None:
     assert not service.first_come_first_served(history(asked=asked))
 
 
+def test_whose_question_hung_in_a_frozen_daemon_has_no_place() -> None:
+    hung = ask("w", ACQUIRE, 1, QUEUED, answered=9)
+    asked = [ask("w", ACQUIRE, 0, QUEUED), hung, ask("b", ACQUIRE, 2, GRANTED, answered=8)]
+    again = ask("w", ACQUIRE, 9.1, QUEUED)
+    assert not service.first_come_first_served(history(asked=[*asked, again]))
+
+
 # (6) ---------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,10 @@ WAIT_MS = 60_000
 HOLD_MS = 1_000
 """How long the server may hold an acquire: waiters are judged by how often they ask."""
 RETRY_PAUSE_SECONDS = (0.05, 0.15)
+LATE_TRIES = 4
+
+HABITS = (*["hold"] * 6, "abandon", "leave", "come_twice", "come_late")
+"""What a client does in a round; those named more often are done more often."""
 
 
 class Notes:
@@ -201,6 +205,7 @@ class Client(threading.Thread):
         *,
         licenses: Sequence[str],
         machines: Sequence[str],
+        habits: Sequence[str],
         over: threading.Event,
         seed: str,
     ) -> None:
@@ -210,13 +215,14 @@ class Client(threading.Thread):
         self._server = Server(config)
         self._licenses = licenses
         self._machines = machines
+        self._habits = habits
         self._over = over
         self._chance = random.Random(seed)
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         """Until it is over."""
-        kinds = [self._hold] * 6 + [self._abandon, self._leave, self._come_twice, self._come_late]
+        kinds = [getattr(self, f"_{habit}") for habit in self._habits]
         try:
             while not self._over.is_set():
                 self._chance.choice(kinds)()
@@ -276,8 +282,9 @@ class Client(threading.Thread):
         held = self._hold()
         if held is None or held.outcome != RELEASED:
             return
-        self._over.wait(self._chance.uniform(0, 1))
-        held.acquire(wait_ms=self._chance.choice((0, WAIT_MS)), late=True)
+        for _ in range(LATE_TRIES):
+            self._over.wait(self._chance.uniform(0, 1))
+            held.acquire(wait_ms=self._chance.choice((0, WAIT_MS)), late=True)
         held.renew(late=True)
 
     def _seek(self, held: Held) -> bool:

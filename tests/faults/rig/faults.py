@@ -214,9 +214,8 @@ class Faults:
             if not others:
                 return "nobody was there"
             chosen = others[int(step.number * len(others))]["id"]
-            answer = caller.call(
-                "POST", f"{sessions}/{chosen}/end", {"text": "ended by an admin of the rig"}
-            )
+            why = {"reason": "ended by an admin of the rig"}
+            answer = caller.call("POST", f"{sessions}/{chosen}/end", why)
         except (OSError, AttributeError, ValueError):
             return "nobody answered"
         return f"lease {chosen[:8]}: {answer.status}"

@@ -36,7 +36,9 @@ KEPT_GOING = frozenset({GRANTED, RENEWED})
 """What moves a deadline."""
 
 # Faults after which the store may have forgotten what it had answered.
-FORGETFUL = frozenset({"forget", "rollback", "store-kill", "failover", "stale-master"})
+FORGETFUL = frozenset(
+    {"forget", "rollback", "store-kill", "store-freeze", "failover", "stale-master"}
+)
 
 
 def now() -> float:

@@ -10,7 +10,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .history import ACQUIRE, GRANTED, KEPT_GOING, LOST, QUEUED, RELEASE, RELEASED, RENEW
+from .history import (
+    ABSENT,
+    ACQUIRE,
+    GRANTED,
+    KEPT_GOING,
+    LOOK,
+    LOST,
+    QUEUED,
+    RELEASE,
+    RELEASED,
+    RENEW,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -171,7 +182,7 @@ def one_seat_an_id(history: History) -> list[Violation]:
         for one in asked:
             if one.sent <= over or one.outcome not in KEPT_GOING:
                 continue
-            if one.verb == RENEW and history.forgot_between(over - history.ttl, one.sent):
+            if one.verb == RENEW and history.forgot_between(over - 3 * history.ttl, one.sent):
                 continue
             what = f"lease {lease[:8]} had ended, and a later {one.verb} was answered {one.outcome}"
             found.append(Violation(4, one.answered or one.sent, what))
@@ -187,6 +198,7 @@ def end_of(asked: list[Asked]) -> float | None:
         and (
             (one.verb == RELEASE and one.outcome == RELEASED)
             or (one.verb == RENEW and one.outcome == LOST)
+            or (one.verb == LOOK and one.outcome == ABSENT)
             or one.outcome == "lease_ended"
         )
     ]

@@ -17,6 +17,7 @@ from support.waiting import wait_until
 
 from . import plan
 from .agents import Agents, living_processes
+from .clients import HABITS
 from .faults import Faults
 from .history import Asked, History, Ran, Rest
 from .proxy import Proxies
@@ -44,6 +45,7 @@ class Load:
     workers: int = 2
     clients: int = 20
     daemons: int = 2
+    habits: tuple[str, ...] = HABITS
 
 
 class Rig:
@@ -118,6 +120,7 @@ class Rig:
                 "seed": f"{self._seed}/{number}",
                 "licenses": LICENSES,
                 "machines": MACHINES,
+                "habits": self._load.habits,
                 "probe": path is not None,
             }
             environ = site.environ(only=path)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .history import Asked, History
 
 ASKS_WITHIN = 1.0
-"""Who waits longer than this before asking again, or gets no answer, was not a live waiter."""
+"""Who waits longer than this before asking again was not a live waiter."""
+ANSWERED_WITHIN = 2.0
+"""Nor was one whose question hung for longer: it may have missed a seat that was offered to it."""
 MEET_WITHIN = 2.0
 """Within so many seconds a freed seat goes to a live waiter."""
 UNLIMITED_MACHINES = "line"
@@ -61,7 +63,8 @@ class _Wait:
         last: float | None = None
         for one in asked:
             if one.outcome == QUEUED and one.answered is not None:
-                if told is None or last is None or one.sent - last > ASKS_WITHIN:
+                was_away = last is None or one.sent - last > ASKS_WITHIN
+                if told is None or was_away or one.answered - one.sent > ANSWERED_WITHIN:
                     told = one.answered
                 else:
                     self._extend(told, one.sent)

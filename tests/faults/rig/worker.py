@@ -1,8 +1,8 @@
 """A process full of virtual clients: ``python -m faults.rig.worker OUT SPEC``. Ends with its stdin.
 
-SPEC is JSON: ``name``, ``count``, ``seed``, ``licenses``, ``machines``, ``probe`` (bool). Server
-and key come from the environment, as for any client. What was written down goes to OUT, one JSON
-object a line.
+SPEC is JSON: ``name``, ``count``, ``seed``, ``licenses``, ``machines``, ``habits``, ``probe``
+(bool). Server and key come from the environment, as for any client. What was written down goes to
+OUT, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
             f"{spec['name']}-{number}",
             licenses=spec["licenses"],
             machines=spec["machines"],
+            habits=spec["habits"],
             over=over,
             seed=f"{spec['seed']}/{number}",
         )

@@ -1,0 +1,297 @@
+"""The rig tested: each mutant is the product with one rule broken, and must be caught.
+
+A mutant runs from a copy of the sources in which a text that stands there exactly once is replaced.
+Its scenario is the shortest that needs the rule.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import plan
+from .plan import Step
+from .rig import Load, Rig
+from .service import judge
+
+if TYPE_CHECKING:
+    from .invariants import Violation
+
+ROOT = Path(__file__).parents[3]
+PARTS = ("protocol", "client", "daemon")
+LUA = "daemon/src/lessor_daemon/store/lua"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``edits`` are (file, text, other text). ``caught_by``: the invariants that should see it."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    caught_by: frozenset[int]
+    seconds: float = 8.0
+    topology: str = plan.EMBEDDED
+    steps: tuple[Step, ...] = ()
+    load: Load = field(default_factory=lambda: Load(agents=4, workers=1, clients=16))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one mutant. ``after`` is in seconds since its first run began."""
+
+    mutant: Mutant
+    violations: list[Violation]
+    after: float
+    wall_seconds: float
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether an invariant that should see it did."""
+        return bool({one.invariant for one in self.violations} & self.mutant.caught_by)
+
+
+def _steps(
+    kind: str, target: str, *times: float, seconds: float, number: float = 0.0
+) -> list[Step]:
+    return [Step(at, kind, target, seconds, number) for at in times]
+
+
+SLOW_ANSWERS = 0.016
+"""The number of a step that means: answers only, by 2 s (``Faults._slowness``)."""
+FORWARD = 0.02
+"""The number of a step that means: by a minute, forward."""
+
+CLOSING = """    if isinstance(outcome, Granted):
+        import asyncio
+
+        async def release_on_close(transport=request.transport):
+            while not transport.is_closing():
+                await asyncio.sleep(0.02)
+            await request.app[LEASING].release(caller, wanted.lease_id)
+
+        watching = asyncio.get_running_loop().__dict__.setdefault("mutant", [])
+        watching.append(asyncio.ensure_future(release_on_close()))
+"""
+
+MUTANTS = (
+    Mutant(
+        "one seat too many",
+        (
+            (
+                f"{LUA}/acquire.lua",
+                "if seats >= least and admitted",
+                "if seats + 1 >= least and admitted",
+            ),
+        ),
+        frozenset({1}),
+        seconds=4,
+    ),
+    Mutant(
+        "no tombstone",
+        (
+            (
+                f"{LUA}/lib/lease.lua",
+                "if not may_come_again then",
+                "if not may_come_again and reason ~= 'released' then",
+            ),
+        ),
+        frozenset({4}),
+        seconds=6,
+        load=Load(agents=1, workers=1, clients=8, habits=("come_late",)),
+    ),
+    Mutant(
+        "renew revives",
+        (
+            (
+                f"{LUA}/renew.lua",
+                "results[i] = ended_reason(id) or 'unknown'",
+                (
+                    "local why = ended_reason(id)\n    "
+                    "results[i] = why == 'lapsed' and 3000 or why or 'unknown'"
+                ),
+            ),
+        ),
+        frozenset({4}),
+        seconds=12,
+        load=Load(agents=1, workers=1, clients=8, habits=("abandon",)),
+    ),
+    Mutant(
+        "barging",
+        (
+            (f"{LUA}/acquire.lua", "if redis.call('EXISTS', queue) == 0 then", "if true then"),
+            (f"{LUA}/release.lua", "  serve_line(clock, lease.license)\n", ""),
+        ),
+        frozenset({5}),
+    ),
+    Mutant(
+        "the last is served first",
+        (
+            (
+                f"{LUA}/lib/line.lua",
+                "redis.call('ZRANGE', key, 0, 0,",
+                "redis.call('ZRANGE', key, -1, -1,",
+            ),
+        ),
+        frozenset({5}),
+    ),
+    Mutant(
+        "release by connection close",
+        (
+            (
+                "daemon/src/lessor_daemon/http/leases.py",
+                "    if isinstance(outcome, Granted):\n",
+                CLOSING,
+            ),
+        ),
+        frozenset({1, 7}),
+        steps=tuple(_steps("path-reset", "path", 2, 4, 6, 8, seconds=0)),
+        seconds=10,
+    ),
+    Mutant(
+        "deadline counted from the reply",
+        (
+            (
+                "protocol/src/lessor_protocol/lease.py",
+                "deadline_ms = state.sent_ms + ttl_ms",
+                "deadline_ms = now_ms + ttl_ms",
+            ),
+        ),
+        frozenset({1, 2}),
+        steps=tuple(_steps("path-slow", "path", 2, seconds=9, number=SLOW_ANSWERS)),
+        seconds=14,
+    ),
+    Mutant(
+        "the leash knows no deadline",
+        (
+            (
+                "client/src/lessor/agent/watch.py",
+                "        if self._enforce:\n",
+                "        if False:\n",
+            ),
+        ),
+        frozenset({2}),
+        steps=tuple(
+            one
+            for i in range(4)
+            for one in _steps("agent-freeze", "run", 2 + i, seconds=6, number=0.2 * i)
+        ),
+        seconds=12,
+    ),
+    Mutant(
+        "wall clock",
+        (
+            (
+                "daemon/src/lessor_daemon/times.py",
+                "return time.clock_gettime_ns(_BOOTTIME) // 1_000_000",
+                "return time.time_ns() // 1_000_000",
+            ),
+        ),
+        frozenset({7, 9}),
+        steps=tuple(
+            _steps("wall-jump", "daemon", *(2 + i for i in range(8)), seconds=0.4, number=FORWARD)
+        ),
+        seconds=12,
+    ),
+    Mutant(
+        "no grace",
+        (
+            (
+                f"{LUA}/lib/clock.lua",
+                "clock.grace_until = clock.now + clock.recovery",
+                "clock.grace_until = 0",
+            ),
+        ),
+        frozenset({1}),
+        topology=plan.REDIS,
+        steps=tuple(_steps("forget", "store", 3, 7, seconds=0.2)),
+        seconds=12,
+    ),
+    Mutant(
+        "grace too short",
+        (
+            (
+                f"{LUA}/lib/clock.lua",
+                "clock.grace_until = clock.now + clock.recovery",
+                "clock.grace_until = clock.now + clock.recovery / 6",
+            ),
+        ),
+        frozenset({1}),
+        topology=plan.REDIS,
+        steps=tuple(
+            one
+            for at in (4.0, 12.0, 20.0)
+            for one in (
+                *_steps("agent-freeze", "run", at, at, at, seconds=5, number=0.5),
+                *_steps("forget", "store", at + 0.05, seconds=0.2),
+            )
+        ),
+        seconds=26,
+        load=Load(agents=8, workers=1, clients=8),
+    ),
+    Mutant(
+        "a known lease answered in grace",
+        (
+            (
+                f"{LUA}/acquire.lua",
+                "if clock.recovering then\n",
+                "if clock.recovering and not find_lease(id) then\n",
+            ),
+        ),
+        frozenset({4}),
+        topology=plan.REDIS,
+        steps=tuple(_steps("rollback", "store", 3, 14, 25, seconds=0.2)),
+        seconds=32,
+        load=Load(agents=1, workers=1, clients=12, habits=("come_late",)),
+    ),
+)
+
+
+def make_sources(mutant: Mutant, directory: Path) -> tuple[Path, ...]:
+    """A copy of the sources with the rule broken. Raises ``ValueError`` where a text has moved."""
+    for part in PARTS:
+        shutil.copytree(
+            ROOT / part / "src",
+            directory / part / "src",
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+        )
+    for name, text, other in mutant.edits:
+        path = directory / name
+        content = path.read_text(encoding="utf-8")
+        if content.count(text) != 1:
+            raise ValueError(f"{name} has {text!r} {content.count(text)} times")
+        path.write_text(content.replace(text, other), encoding="utf-8")
+    return tuple(directory / part / "src" for part in PARTS)
+
+
+def try_out(mutant: Mutant, directory: Path, *, seed: int = 1) -> Verdict:
+    """Run its scenario and judge."""
+    began = time.monotonic()
+    sources = make_sources(mutant, directory / "sources")
+    site = directory / "site"
+    site.mkdir()
+    rig = Rig(
+        *(site, mutant.topology, mutant.steps),
+        seconds=mutant.seconds,
+        seed=seed,
+        load=mutant.load,
+        sources=sources,
+    )
+    history = rig.run()
+    violations = judge(history)
+    first = min((run.began for run in history.ran), default=0.0)
+    seen = [one.at for one in violations if one.invariant in mutant.caught_by and one.at]
+    after = min(seen) - first if seen else 0.0
+    return Verdict(mutant, violations, after, time.monotonic() - began)
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """Markdown: each mutant, what saw it, and when."""
+    lines = ["| mutant | caught | by invariants | after |", "| --- | --- | --- | ---: |"]
+    for one in verdicts:
+        seen = ", ".join(f"({n})" for n in sorted({v.invariant for v in one.violations}))
+        caught = "yes" if one.is_caught else "**no**"
+        lines.append(f"| {one.mutant.name} | {caught} | {seen or 'none'} | {one.after:.1f} s |")
+    return "\n".join(lines) + "\n"
