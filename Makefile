@@ -30,10 +30,18 @@ lint: setup
 test: lint
 	$(BIN)/pytest --ignore=tests/faults/topology $(PYTEST)
 
-# Faults that take long: stale masters, churn with killed agents. SEED= and CHURN_ROUNDS= vary it.
+# The fault rig (docs/faults.md): make faults SEED=7 MINUTES=10 TOPOLOGY=redis NEMESIS=path,agent-kill
+# OUT=report. MUTANTS=1 tries the rig itself; LONG=1 runs the long fault tests instead.
+RIG := $(and $(SEED),--seed $(SEED)) $(and $(MINUTES),--minutes $(MINUTES)) \
+	$(and $(TOPOLOGY),--topology $(TOPOLOGY)) $(and $(NEMESIS),--nemesis $(NEMESIS)) \
+	$(and $(OUT),--out $(OUT)) $(and $(MUTANTS),--mutants)
 faults: export CHURN_ROUNDS ?= 200
 faults: setup
+ifdef LONG
 	$(BIN)/pytest tests/faults --timeout=900 $(PYTEST)
+else
+	PYTHONPATH=tests $(BIN)/python -m faults.rig $(RIG)
+endif
 
 serve: setup
 	$(BIN)/lessor serve --data-dir .lessor

@@ -8,16 +8,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import plan, report
+from . import mutants, plan, report
 from .rig import Load, Rig
 from .service import judge
 
 
 def main() -> int:
-    """0 without a violation, 1 with one."""
+    """0 without a violation (or with every mutant caught), else 1."""
     options = _parse()
     out: Path = options.out or Path(tempfile.mkdtemp(prefix="lessor-faults-"))
     out.mkdir(parents=True, exist_ok=True)
+    if options.mutants is not None:
+        return _try_mutants(out, options.mutants, options.seed)
     seconds = options.minutes * 60
     steps = plan.draw(options.seed, seconds, options.topology, options.nemesis)
     plan.save(steps, out / "plan.jsonl")
@@ -43,6 +45,20 @@ def main() -> int:
     return bool(violations)
 
 
+def _try_mutants(out: Path, wanted: list[str], seed: int) -> int:
+    verdicts = []
+    for mutant in mutants.MUTANTS:
+        if wanted and mutant.name not in wanted:
+            continue
+        with tempfile.TemporaryDirectory(prefix="lessor-rig-") as directory:
+            verdict = mutants.try_out(mutant, Path(directory), seed=seed)
+        verdicts.append(verdict)
+        print(mutant.name, "caught" if verdict.is_caught else "NOT CAUGHT", flush=True)
+    (out / "mutants.md").write_text(mutants.table(verdicts), encoding="utf-8")
+    print(f"\n{mutants.table(verdicts)}")
+    return not all(verdict.is_caught for verdict in verdicts)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
@@ -54,9 +70,15 @@ def _parse() -> argparse.Namespace:
         default=[],
         help="kinds or targets, comma-separated; default: all that fit",
     )
-    parser.add_argument("--agents", type=int, default=6)
     parser.add_argument(
-        "--clients", type=int, default=20, help="virtual ones, in each of 2 processes"
+        "--mutants",
+        nargs="*",
+        metavar="NAME",
+        help="instead of a run: try the mutants, all or those named",
+    )
+    parser.add_argument("--agents", type=int, default=Load().agents)
+    parser.add_argument(
+        "--clients", type=int, default=Load().clients, help="virtual ones, in each of 2 processes"
     )
     parser.add_argument("--out", type=Path)
     return parser.parse_args()

@@ -54,7 +54,7 @@ HOLD_MS = 1_000
 RETRY_PAUSE_SECONDS = (0.05, 0.15)
 LATE_TRIES = 4
 
-HABITS = (*["hold"] * 6, "abandon", "leave", "come_twice", "come_late")
+HABITS = (*["hold"] * 16, "abandon", "leave", "come_twice", "come_late")
 """What a client does in a round; those named more often are done more often."""
 
 

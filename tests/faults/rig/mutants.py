@@ -81,9 +81,9 @@ MUTANTS = (
         "one seat too many",
         (
             (
-                f"{LUA}/acquire.lua",
-                "if seats >= least and admitted",
-                "if seats + 1 >= least and admitted",
+                f"{LUA}/lib/seats.lua",
+                "return quota.seats - quota.offline - ",
+                "return quota.seats + 1 - quota.offline - ",
             ),
         ),
         frozenset({1}),

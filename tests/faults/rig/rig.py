@@ -41,9 +41,9 @@ THREADS = 32
 class Load:
     """How many want seats: real runs at a time, and virtual clients in so many processes."""
 
-    agents: int = 6
+    agents: int = 10
     workers: int = 2
-    clients: int = 20
+    clients: int = 15
     daemons: int = 2
     habits: tuple[str, ...] = HABITS
 
