@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import hiredis
 import msgpack
+from lessor_daemon.leasing.holders import pack_holder
 from lessor_daemon.store import keys, scripts
+from lessor_protocol.messages import AcquireRequest, Machine, Process
 
 from .wire import lease_id
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lessor_daemon.store.lua import Script
 
@@ -33,6 +36,11 @@ CONTEXT = scripts.Context(
 LABELS = {"job": "https://ci.example.com/acme/checkout/1234567", "branch": "main", "run": "x" * 36}
 """About 100 bytes, as a CI job has them."""
 OWNER = "key:bench"
+REQUEST = AcquireRequest(
+    bytes(16), "kre", Machine("machine-1"), Process(4711, "pytest -q", "ada"), labels=LABELS
+)
+AT_ONCE = 200
+"""Commands in one round trip while leases are made."""
 
 
 class _Stopped(Exception):
@@ -82,7 +90,7 @@ class Commands:
                 ephemeral=False,
                 fingerprint=bytes(8),
                 owner=OWNER,
-                holder=msgpack.packb(("build-1", 4711, "pytest -q", "ada", LABELS, "abcdefgh")),
+                holder=pack_holder(REQUEST, "abcdefgh"),
                 labels=msgpack.packb(LABELS),
                 least_seats=1,
                 most_seats=1,
@@ -119,6 +127,17 @@ class Commands:
     def renew(self, numbers: range) -> bytes:
         """Renew them in one call."""
         return pack(*self._renew, *(lease_id(number) for number in numbers))
+
+
+def grant(store_socket: Path, numbers: range, *, org: str = "bench", machines: int = 1_000) -> None:
+    """Grant the leases of these numbers of license ``kre``, by the script itself."""
+    commands = Commands(org, machines=machines)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(store_socket))
+        commands.load(sock)
+        for start in range(numbers.start, numbers.stop, AT_ONCE):
+            stop = min(start + AT_ONCE, numbers.stop)
+            call(sock, [commands.acquire(number) for number in range(start, stop)])
 
 
 def call(sock: socket.socket, commands: Sequence[bytes]) -> list[Any]:

@@ -99,6 +99,7 @@ def make(job: dict[str, Any]) -> ClosedLoop | Paced:
         return Paced(job)
     makers: dict[str, Callable[[dict[str, Any], int], Connection]] = {
         "renew-stream": _renew_stream,
+        "idle": _idle,
         "renew-http": _renew_http,
         "acquire-release": _acquire_release,
         "scripts": _scripts,
@@ -116,6 +117,12 @@ def _renew_stream(job: dict[str, Any], i: int) -> Connection:
     sock = connect(wire.HOST, job["port"])
     is_echo = job.get("echo", False)
     return RenewStream(sock, "/v1/stream", job["key"], _ids(job, i), is_echo=is_echo)
+
+
+def _idle(job: dict[str, Any], i: int) -> Connection:
+    # Connections beyond what one address has ports for come from others of 127.0.0.0/8.
+    sock = connect(wire.HOST, job["port"], f"127.0.{1 + job.get('network', 0)}.{1 + i // 10_000}")
+    return RenewStream(sock, "/v1/stream", job["key"], [wire.lease_id(1)], is_echo=True)
 
 
 def _renew_http(job: dict[str, Any], i: int) -> Connection:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import light, servers
+from . import light, servers, size
 from .arithmetic import REPETITIONS, alternately, at_least, at_most, figure_of
-from .direct import Commands, call
+from .direct import grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 SECONDS = 1.5
 """Of load per measurement."""
-AT_ONCE = 200
-"""Commands in one round trip while leases are made."""
 FIRST = 1_000
 
 
@@ -30,17 +27,6 @@ class Row:
 
     name: str
     measure: Callable[[Path], Figure]
-
-
-def grant(store_socket: Path, leases: int) -> None:
-    """Grant so many leases of license ``kre``, by the script itself."""
-    commands = Commands("bench")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(store_socket))
-        commands.load(sock)
-        for start in range(FIRST, FIRST + leases, AT_ONCE):
-            stop = min(start + AT_ONCE, FIRST + leases)
-            call(sock, [commands.acquire(number) for number in range(start, stop)])
 
 
 def _rate(load: servers.Load) -> Callable[[], float]:
@@ -59,7 +45,7 @@ def renewals_against_echo(
         _, store_socket = stack.enter_context(servers.store(directory / "store"))
         daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
         _, echo_port = stack.enter_context(servers.echo(directory))
-        grant(store_socket, connections)
+        grant(store_socket, range(FIRST, FIRST + connections))
         job = {"kind": kind, "connections": connections, "leases": 1, "first": FIRST}
         ours = stack.enter_context(
             servers.load(directory, **job, port=daemon.port, key=daemon.key())
@@ -77,7 +63,7 @@ def renewals_in_frames(directory: Path) -> Figure:
         _, store_socket = stack.enter_context(servers.store(directory / "store"))
         daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
         connections, leases = 16, 100
-        grant(store_socket, connections * leases)
+        grant(store_socket, range(FIRST, FIRST + connections * leases))
         job = {"connections": connections, "leases": leases, "first": FIRST}
         ours = stack.enter_context(
             servers.load(directory, **job, kind="renew-stream", port=daemon.port, key=daemon.key())
@@ -135,7 +121,7 @@ def renewals_on_time(directory: Path) -> Figure:
         _, store_socket = stack.enter_context(servers.store(directory / "store"))
         daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
         connections, leases = 2_000, 10
-        grant(store_socket, connections * leases)
+        grant(store_socket, range(FIRST, FIRST + connections * leases))
         load = stack.enter_context(
             servers.load(
                 directory,
@@ -162,7 +148,7 @@ def renewals_against_etcd(directory: Path, *, kind: str, reach: Reach) -> Figure
         _, store_socket = stack.enter_context(servers.store(directory / "store"))
         daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
         connections = 64
-        grant(store_socket, connections)
+        grant(store_socket, range(FIRST, FIRST + connections))
         job = {"connections": connections, "leases": 1, "first": FIRST}
         ours = stack.enter_context(
             servers.load(directory, **job, kind=kind, port=daemon.port, key=daemon.key())
@@ -196,7 +182,11 @@ ROWS = (
         ),
     ),
     Row("acquire", acquire_and_release),
+    Row("acquire-p99", size.acquire_beside_many),
     Row("renew-p99", renewals_on_time),
+    Row("lease-memory", size.bytes_per_lease),
+    Row("stream-memory", size.bytes_per_stream),
+    Row("workers", size.two_workers),
     Row(
         "etcd-http",
         lambda directory: renewals_against_etcd(directory, kind="renew-http", reach=at_least(0.9)),
