@@ -46,6 +46,12 @@ def test_a_renewal_answered_after_the_deadline_revives_nothing() -> None:
     assert late.phase == lease.LOST
 
 
+def test_a_renewal_that_fails_after_the_deadline_does_not_change_why_the_lease_was_lost() -> None:
+    state = lease.passed(lease.sent(held(), TTL_MS - 100), TTL_MS)
+    late = lease.failed(state, TTL_MS + 50, reason="refused")
+    assert (late.phase, late.code, late.sent_ms) == (lease.LOST, lease.EXPIRED, None)
+
+
 def test_a_failed_renewal_is_repeated_after_a_thirtieth_of_the_ttl() -> None:
     state = lease.sent(held(), RENEW_MS)
     state = lease.failed(state, RENEW_MS + 10, reason="refused")

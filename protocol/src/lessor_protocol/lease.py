@@ -265,6 +265,8 @@ def _acquire_refused(
 
 def failed(state: LeaseState, now_ms: int, *, reason: str) -> LeaseState:
     """The request got no answer: refused, timed out, cut off, or not to be understood."""
+    if state.phase not in (ACQUIRING, WAITING, HELD, RELEASING):
+        return _replace(state, sent_ms=None)
     return _again(state, now_ms, UNREACHABLE, reason)
 
 
