@@ -22,9 +22,9 @@ CTRL_Z = "\x1a"
 class PtySession:
     """``argv`` as the leader of a new session, whose terminal is typed at with ``type``."""
 
-    def __init__(self, argv: list[str], *, url: str, home: Path) -> None:
+    def __init__(self, argv: list[str], *, url: str, home: Path, api_key: str = KEY) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LESSOR_")}
-        kept |= {"LESSOR_URL": url, "LESSOR_API_KEY": KEY, "HOME": str(home), "PS1": "ready> "}
+        kept |= {"LESSOR_URL": url, "LESSOR_API_KEY": api_key, "HOME": str(home), "PS1": "ready> "}
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
             ["setsid", "-c", *argv], stdin=slave, stdout=slave, stderr=slave, env=kept

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor.agent import explain, wire
 from lessor.agent.narrator import NORMAL, QUIET, VERBOSE, Events, Narrator, Outlet
-from lessor_protocol.messages import Holder
+from lessor_protocol.messages import Estimate, Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,12 @@ def test_who_waits_reads_place_reason_and_holders() -> None:
     text = explain.describe_wait("kre", 2, "machines", [holder()], NOW)
     assert text.startswith("waiting for a seat of kre, position 2: all places for machines are")
     assert "held by ada" in text
+
+
+def test_an_estimate_is_told_with_its_range_and_its_ground() -> None:
+    estimate = Estimate(250_400, 724_000, 120)
+    text = explain.describe_wait("kre", 3, "seats", [], NOW, estimate=estimate)
+    assert text.endswith("; probably 4m10s more, 9 of 10 times at most 12m (by 120 sessions)")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The keeper in virtual time: asks, waits, renews and gives back, whatever the server says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
@@ -104,7 +104,7 @@ def keeper_with(*answers: object) -> tuple[Keeper, Scripted, FakeTime]:
     return Keeper(server, time, request), server, time
 
 
-def ignore(_position: int, _blocked_by: str, _holders: Sequence[Holder]) -> None:
+def ignore(*_news: object) -> None:
     return
 
 
@@ -112,7 +112,7 @@ def acquire(
     keeper: Keeper,
     *,
     wait_ms: int | None = None,
-    on_wait: Callable[[int, str, Sequence[Holder]], None] = ignore,
+    on_wait: Callable[..., None] = ignore,
 ) -> Lease:
     return keeper.acquire(wait_ms=wait_ms, connect_timeout_ms=30_000, on_wait=on_wait)
 
@@ -129,7 +129,10 @@ def test_who_waits_hears_why_and_asks_again_when_the_server_says() -> None:
     keeper, server, _ = keeper_with(QUEUED, QUEUED, grant())
     heard: list[tuple[int, str, list[str]]] = []
     acquire(
-        keeper, on_wait=lambda place, why, who: heard.append((place, why, [h.user for h in who]))
+        keeper,
+        on_wait=lambda place, why, who, _estimate: heard.append(
+            (place, why, [h.user for h in who])
+        ),
     )
     assert heard == [(2, "seats", ["ada"])] * 2
     times = [at for _, at in server.calls]
@@ -174,7 +177,7 @@ def test_no_server_is_the_end_after_the_connect_timeout_and_a_lost_reply_is_give
 def test_a_wait_that_is_interrupted_gives_its_place_back() -> None:
     keeper, server, _ = keeper_with(QUEUED)
 
-    def interrupt(_position: int, _blocked_by: str, _holders: Sequence[Holder]) -> None:
+    def interrupt(*_news: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

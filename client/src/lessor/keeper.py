@@ -23,13 +23,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lessor_protocol.messages import AcquireRequest, Holder
+    from lessor_protocol.messages import AcquireRequest, Estimate, Holder
 
     from .errors import LessorError
     from .server import Server
 
-    OnWait = Callable[[int, str, Sequence[Holder]], None]
-    """Called with position (0: not known), what blocks, and who holds the seats."""
+    OnWait = Callable[[int, str, Sequence[Holder], Estimate | None], None]
+    """Called with position (0: not known), what blocks, who holds the seats, and how long yet."""
 
 _LONGEST_POLL_MS = 250
 # A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
@@ -154,7 +154,7 @@ class Keeper:
             self._refused(problem)
             holders = holders_of(problem) or holders
             if self.state.phase == machine.WAITING:
-                on_wait(0, problem.code, holders)
+                on_wait(0, problem.code, holders, None)
         except NoAnswer as error:
             self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
         else:
@@ -171,7 +171,7 @@ class Keeper:
                 self.state, self._now_ms(), retry_after_ms=answer.retry_after_ms
             )
             holders = answer.holders
-            on_wait(answer.position, answer.blocked_by, holders)
+            on_wait(answer.position, answer.blocked_by, holders, answer.estimate)
         return None, holders
 
     def step(self, until_ms: int = machine.NEVER) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from lessor_protocol.messages import Holder
+    from lessor_protocol.messages import Estimate, Holder
     from lessor_protocol.messages import Lease as Grant
 
 
@@ -176,5 +176,7 @@ def _environment(url: str | None, api_key: str | None) -> Mapping[str, str]:
     return {**os.environ, **{name: value for name, value in given.items() if value is not None}}
 
 
-def _wait_silently(_position: int, _blocked_by: str, _holders: Sequence[Holder]) -> None:
+def _wait_silently(
+    _position: int, _blocked_by: str, _holders: Sequence[Holder], _estimate: Estimate | None
+) -> None:
     """A program that wants to know why it waits has ``lessor status``."""

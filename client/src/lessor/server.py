@@ -86,6 +86,12 @@ class Server:
         """The licenses of the key's organization and how much of each is in use."""
         return self._items(f"/v1/orgs/{quote(organization)}/licenses", timeout_ms)
 
+    def queue(self, organization: str, license: str, timeout_ms: int) -> list[dict[str, object]]:
+        """Who waits for a license: the first page of its line."""
+        path = f"/v1/orgs/{quote(organization)}/licenses/{quote(license)}/queue"
+        page = _understood(_object, self._call("GET", path, timeout_ms)[1])
+        return _understood(_objects, page.get("items"))
+
     def leases(self, timeout_ms: int) -> list[dict[str, object]]:
         """The leases that the key may see, of all pages."""
         return self._items("/v1/leases", timeout_ms)

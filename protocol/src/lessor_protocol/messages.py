@@ -286,10 +286,31 @@ class Holder(Message):
         }
 
 
+class Estimate(Message):
+    """How long it may take: half of the trials were served within ``p50_ms``, 90 % in ``p90_ms``.
+
+    It rests on so many ``sessions`` that ended.
+    """
+
+    __slots__ = ("p50_ms", "p90_ms", "sessions")
+
+    def __init__(self, p50_ms: int, p90_ms: int, sessions: int) -> None:
+        self.p50_ms = p50_ms
+        self.p90_ms = p90_ms
+        self.sessions = sessions
+
+    @classmethod
+    def from_wire(cls, fields: Reader) -> Estimate:
+        return cls(fields.seconds_as_ms("p50"), fields.seconds_as_ms("p90"), fields.integer("from"))
+
+    def to_wire(self) -> dict[str, object]:
+        return {"p50": self.p50_ms / 1000, "p90": self.p90_ms / 1000, "from": self.sessions}
+
+
 class Queued(Message):
     """The answer 202: a place in the line, claimed by repeating the same acquire."""
 
-    __slots__ = ("blocked_by", "holders", "position", "retry_after_ms", "ticket")
+    __slots__ = ("blocked_by", "estimate", "holders", "position", "retry_after_ms", "ticket")
 
     def __init__(
         self,
@@ -298,8 +319,11 @@ class Queued(Message):
         blocked_by: str,
         holders: list[Holder],
         retry_after_ms: int,
+        *,
+        estimate: Estimate | None = None,
     ) -> None:
         self.ticket = ticket
+        self.estimate = estimate
         self.position = position
         self.blocked_by = blocked_by
         self.holders = holders
@@ -314,14 +338,19 @@ class Queued(Message):
             fields.text("blocked_by"),
             read_holders(fields),
             fields.seconds_as_ms("retry_after"),
+            estimate=(
+                Estimate.from_wire(fields.nested("estimate")) if fields.has("estimate") else None
+            ),
         )
 
     def to_wire(self) -> dict[str, object]:
         return {
             "ticket": self.ticket,
             "position": self.position,
+            "ahead": max(0, self.position - 1),
             "blocked_by": self.blocked_by,
             "holders": [holder.to_wire() for holder in self.holders],
+            "estimate": None if self.estimate is None else self.estimate.to_wire(),
             "retry_after": self.retry_after_ms / 1000,
         }
 

@@ -50,6 +50,7 @@ MAY = {
     "license": LOOK,
     "change_license": ADMINISTER,
     "remove_license": ADMINISTER,
+    "queue": LOOK,
     "try_policy": SURVEY,
     "registered_users": SURVEY,
     "assign_user": ADMINISTER,

@@ -10,7 +10,7 @@ from lessor.text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Holder
+    from lessor_protocol.messages import Estimate, Holder
 
 _HOLDERS_SHOWN = 5
 _COMMAND_SHOWN = 60
@@ -78,14 +78,34 @@ def describe_block(blocked_by: str) -> str:
     return _BLOCKED.get(blocked_by, f"blocked by {blocked_by}")
 
 
+def describe_estimate(estimate: Estimate | None) -> str:
+    """``probably 4m more, 9 of 10 times at most 12m (by 120 sessions)``; empty where unknown."""
+    if estimate is None:
+        return ""
+    p50, p90 = (_roughly(ms) for ms in (estimate.p50_ms, estimate.p90_ms))
+    return f"probably {p50} more, 9 of 10 times at most {p90} (by {estimate.sessions} sessions)"
+
+
+def _roughly(ms: int) -> str:
+    """A guess has no business with seconds beyond a few minutes."""
+    minute = 60_000
+    return format_duration(ms // minute * minute if ms >= 5 * minute else ms // 1000 * 1000)
+
+
 def describe_wait(
-    license: str, position: int, blocked_by: str, holders: list[Holder], wall_seconds: float
+    license: str,
+    position: int,
+    blocked_by: str,
+    holders: list[Holder],
+    wall_seconds: float,
+    *,
+    estimate: Estimate | None = None,
 ) -> str:
     """One line for who waits."""
     place = f", position {position}" if position else ""
     parts = [f"waiting for a seat of {license}{place}: {describe_block(blocked_by)}"]
-    held = describe_holders(holders, wall_seconds)
-    return "; ".join([*parts, held] if held else parts)
+    parts += [describe_estimate(estimate), describe_holders(holders, wall_seconds)]
+    return "; ".join(part for part in parts if part)
 
 
 def describe_refusal(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lessor_protocol.lease import LeaseState
-    from lessor_protocol.messages import Holder, Lease
+    from lessor_protocol.messages import Estimate, Holder, Lease
 
     from lessor.server import Server
 
@@ -163,7 +163,7 @@ class Seeker:
     def _take_queued(self, queued: Queued) -> None:
         self.state = lease.queued(self.state, now_ms(), retry_after_ms=queued.retry_after_ms)
         self.was_queued = True
-        self._tell_waiting(queued.position, queued.blocked_by, queued.holders)
+        self._tell_waiting(queued.position, queued.blocked_by, queued.holders, queued.estimate)
 
     def _take_problem(self, problem: Problem) -> None:
         retry_after_ms = None if problem.retry_after is None else round(problem.retry_after * 1000)
@@ -180,7 +180,13 @@ class Seeker:
             shown = blocked_by if isinstance(blocked_by, str) else problem.code
             self._tell_waiting(0, shown, self._holders)
 
-    def _tell_waiting(self, position: int, blocked_by: str, holders: list[Holder]) -> None:
+    def _tell_waiting(
+        self,
+        position: int,
+        blocked_by: str,
+        holders: list[Holder],
+        estimate: Estimate | None = None,
+    ) -> None:
         """Tell on change; ``_tell_waiting_again`` sees to it that 30 s never pass in silence."""
         self._holders = holders
         told = (position, blocked_by, [(h.user, h.machine, h.since) for h in holders])
@@ -188,13 +194,17 @@ class Seeker:
             return
         self._told, self._told_ms = told, now_ms()
         self._narrator.say(
-            explain.describe_wait(self._license, position, blocked_by, holders, time.time())
+            explain.describe_wait(
+                self._license, position, blocked_by, holders, time.time(), estimate=estimate
+            )
         )
         self._events.emit(
             "waiting",
             license=self._license,
             position=position,
+            ahead=max(0, position - 1),
             blocked_by=blocked_by,
+            estimate=None if estimate is None else estimate.to_wire(),
             holders=[holder.to_wire() for holder in holders],
         )
 

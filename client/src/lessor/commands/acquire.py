@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from lessor_protocol.messages import Holder, Lease
+    from lessor_protocol.messages import Estimate, Holder, Lease
 
 _DESCRIPTION = """\
 Take a seat and keep it in the background until `lessor release ID`, or until the process of
@@ -167,12 +167,20 @@ class _Narration:
         self._told: object = None
         self._told_ms = 0
 
-    def __call__(self, position: int, blocked_by: str, seat_holders: Sequence[Holder]) -> None:
+    def __call__(
+        self,
+        position: int,
+        blocked_by: str,
+        seat_holders: Sequence[Holder],
+        estimate: Estimate | None,
+    ) -> None:
         news = (position, blocked_by, [(h.user, h.machine, h.since) for h in seat_holders])
         if news == self._told and now_ms() < self._told_ms + _RETELL_EVERY_MS:
             return
         self._told, self._told_ms = news, now_ms()
-        say(describe_wait(self._license, position, blocked_by, list(seat_holders), time.time()))
+        found = list(seat_holders)
+        wall = time.time()
+        say(describe_wait(self._license, position, blocked_by, found, wall, estimate=estimate))
 
 
 def _print(lease: Lease, holder_pid: int, while_pid: int, folder: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 from lessor_protocol.errors import Problem
 
 from lessor import config as configuration
-from lessor import exits
+from lessor import exits, live, status_view
 from lessor.arguments import Parser
-from lessor.errors import NoAnswer, from_code
+from lessor.errors import LessorError, NoAnswer, from_code
 from lessor.server import Server
 from lessor.text import clean, say
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TIMEOUT_MS = 10_000
+_WATCH_EVERY_MS = 2_000
 _LONGEST_CELL = 60
 
 _LICENSE_COLUMNS = (
@@ -40,16 +42,61 @@ _LEASE_HEADINGS = ("LICENSE", "USER", "MACHINE", "COMMAND", "SINCE", "ID")
 def main(argv: list[str]) -> int:
     """Run the command."""
     parser = Parser("status", "Licenses, what is free of them, and who holds the seats.")
-    parser.add_argument("--json", action="store_true", help="the same as one JSON object")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="the same as one JSON object")
+    how.add_argument(
+        "-w",
+        "--watch",
+        action="store_true",
+        help="go on showing it, with the lines of all licenses",
+    )
     options = parser.parse_args(argv)
     config = configuration.load(os.environ)
     for warning in config.warnings:
         say(warning)
+    if options.watch:
+        return _watch(Server(config))
     found = _ask(Server(config))
     text = json.dumps(found, indent=2) if options.json else _as_text(found)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
     return exits.OK
+
+
+def _watch(server: Server) -> int:
+    """Until somebody stops it. Trouble that comes later is shown, and ends nothing."""
+    found = _ask_with_lines(server)
+    is_first = True
+
+    def look() -> list[str]:
+        nonlocal found, is_first
+        if not is_first:
+            try:
+                found = _ask_with_lines(server)
+            except LessorError as error:
+                found["trouble"] = str(error)
+        is_first = False
+        return status_view.lines(found, time.time())
+
+    try:
+        live.show(look, _WATCH_EVERY_MS)
+    except live.Stopped as stopped:
+        return exits.BY_SIGNAL + stopped.signum
+
+
+def _ask_with_lines(server: Server) -> dict[str, object]:
+    found = _ask(server)
+    organization = found.get("organization")
+    queues: dict[str, object] = {}
+    try:
+        for license in _objects(found["licenses"]):
+            name = license.get("name")
+            if isinstance(organization, str) and isinstance(name, str):
+                waits = license.get("queue_length")
+                queues[name] = server.queue(organization, name, _TIMEOUT_MS) if waits else []
+    except Problem as problem:
+        raise from_code(problem.code, problem.detail) from None
+    return {**found, "queues": queues}
 
 
 def _ask(server: Server) -> dict[str, object]:

@@ -59,6 +59,7 @@ PERMISSIONS: dict[str, Permission] = {
     "license": _LOOK,
     "change_license": _ADMINISTER,
     "remove_license": _ADMINISTER,
+    "queue": _LOOK,
     "try_policy": _SURVEY,
     "registered_users": _SURVEY,
     "assign_user": _ADMINISTER,

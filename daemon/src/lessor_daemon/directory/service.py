@@ -13,6 +13,7 @@ from .bootstrapping import Bootstrapping
 from .changes import Changes
 from .keys import Keys
 from .licenses import Licenses
+from .line import Lines
 from .machines import Machines
 from .members import Members
 from .offline import OfflineLicenses
@@ -64,6 +65,7 @@ class Directory:
         self.keys = Keys(store, changes, wall_ms)
         self.members = Members(store, changes, wall_ms)
         self.licenses = Licenses(store, changes, wall_ms, ttl_range_ms)
+        self.lines = Lines(store, self.licenses)
         self.trials = Trials(store, self.licenses, wall_ms)
         self.users = RegisteredUsers(store, changes, self.licenses, wall_ms)
         self.organizations = Organizations(store, changes, self.keys, self.operator_audit, wall_ms)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from lessor_daemon.store.leases import LeaseRecord
+    from lessor_daemon.store.line import WaiterRecord
     from lessor_daemon.store.sessions import PastSession
     from lessor_daemon.store.store import Store
 
@@ -217,8 +218,8 @@ class SessionHolder:
     key_id: str
 
 
-def holder_of(lease: LeaseRecord | PastSession) -> SessionHolder:
-    """Who holds or held it."""
+def holder_of(lease: LeaseRecord | PastSession | WaiterRecord) -> SessionHolder:
+    """Who holds it, held it, or waits."""
     return SessionHolder(*msgpack.unpackb(lease.holder))
 
 

@@ -10,7 +10,7 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lost, Queued, RenewAnswer
 
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Holder, Renewal
+    from lessor_protocol.messages import Estimate, Holder, Renewal
 
     from lessor_daemon.store.scripts import InLine, NotGranted
 
@@ -38,7 +38,7 @@ LONGEST_ASK_AGAIN_MS = 1_000
 """Shorter than an offered seat stays reserved (``OFFER_MS`` in ``store/lua/lib/line.lua``)."""
 
 
-def queued(place: InLine, holders: list[Holder]) -> Queued:
+def queued(place: InLine, holders: list[Holder], estimate: Estimate | None) -> Queued:
     """A place in the line. Those in front ask more often."""
     pause_ms = ASK_AGAIN_MS + ASK_AGAIN_STEP_MS * (place.position - 1)
     return Queued(
@@ -47,6 +47,7 @@ def queued(place: InLine, holders: list[Holder]) -> Queued:
         blocked_by=place.blocked_by,
         holders=holders,
         retry_after_ms=min(pause_ms, LONGEST_ASK_AGAIN_MS),
+        estimate=estimate,
     )
 
 

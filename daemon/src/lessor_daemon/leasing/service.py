@@ -28,6 +28,7 @@ from lessor_daemon.times import wall_text
 from . import certificate
 from .answers import full, queued, refusal, renew_answer
 from .clocks import LeaseClocks
+from .estimates import Estimates
 from .holders import Holders, pack_holder, to_lease
 from .renew_batch import RenewBatch
 from .renewals import Renewals
@@ -108,6 +109,7 @@ class Leasing:
         self._waiting = Waiting(store, self._clocks)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
+        self.estimates = Estimates(store, boottime_ms=boottime_ms, wall_ms=wall_ms)
         self._is_draining = False
 
     @property
@@ -315,7 +317,13 @@ class Leasing:
         self._count_ended(org, ended)
         if isinstance(outcome, InLine):
             holders = await self._holders.of(org, request.license)
-            return queued(outcome, holders), outcome.ttl_ms
+            # Machines, caps and drains end by other rules than sessions do.
+            estimate = (
+                await self.estimates.of(org, request.license, outcome.position)
+                if outcome.blocked_by == "seats"
+                else None
+            )
+            return queued(outcome, holders, estimate), outcome.ttl_ms
         if isinstance(outcome, NotGranted):
             if outcome.status != "full":
                 raise refusal(request.license, outcome)

@@ -88,6 +88,11 @@ def queue(org: str, license: str) -> str:
     return f"{{{org}}}:{license}:queue"
 
 
+def waiters(org: str) -> str:
+    """Hash: lease id of a waiter → record."""
+    return f"{{{org}}}:waiter"
+
+
 def of_license(org: str, license: str) -> list[str]:
     """Every key of one license."""
     named = ("quota", "use", "registered", "online", "machines", "busy", "seen", "queue", "offline")

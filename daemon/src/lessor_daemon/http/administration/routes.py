@@ -11,6 +11,7 @@ from . import (
     members,
     offline,
     organizations,
+    queue,
     sessions,
     trials,
 )
@@ -41,6 +42,7 @@ ROUTES = (
     ("GET", _LICENSE, licenses.license, "license"),
     ("PATCH", _LICENSE, licenses.change, "change_license"),
     ("DELETE", _LICENSE, licenses.remove, "remove_license"),
+    ("GET", _LICENSE + "/queue", queue.queue, "queue"),
     ("POST", _LICENSE + "/policy/try", trials.try_policy, "try_policy"),
     ("GET", _USERS, members.registered_users, "registered_users"),
     ("POST", _USERS, members.assign, "assign_user"),

@@ -159,6 +159,13 @@ def _licenses() -> Schema:
                 parameters=[*one, _IF_MATCH, _DRY_RUN],
             ),
         },
+        "/v1/orgs/{org}/licenses/{name}/queue": {
+            "get": call(
+                "Who waits for it, in order",
+                {"200": ("a page", page_of("Waiter"))},
+                parameters=[*one, *PAGES],
+            ),
+        },
         "/v1/orgs/{org}/licenses/{name}/policy/try": {
             "post": call(
                 "Replay the last day's sessions under another policy or seat count",

@@ -155,6 +155,23 @@ def _policy() -> Schema:
             },
             ["name", "label", "head_start", "reserve", "cap"],
         ),
+        "Waiter": object_of(
+            {
+                "position": COUNT,
+                "user": TEXT,
+                "machine": TEXT,
+                "command": TEXT,
+                "labels": LABELS,
+                "since": MOMENT,
+                "seats": COUNT,
+                "most_seats": COUNT,
+                "group": TEXT,
+                "is_own": FLAG,
+                "id": UUID,
+                "estimate": {"oneOf": [ref("Estimate"), {"type": "null"}]},
+            },
+            ["position", "user", "machine", "labels", "since", "seats", "is_own"],
+        ),
         "NewTrial": body_of({"policy": list_of(ref("NewGroup"), MOST_GROUPS), "seats": SEATS}, []),
         "Trial": object_of(
             {

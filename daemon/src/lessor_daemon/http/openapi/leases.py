@@ -134,11 +134,16 @@ def schemas() -> Schema:
             {
                 "ticket": COUNT,
                 "position": COUNT,
+                "ahead": COUNT,
                 "blocked_by": {"enum": ["seats", "machines", "cap", "drained"]},
                 "holders": list_of(ref("Holder")),
+                "estimate": {"oneOf": [ref("Estimate"), {"type": "null"}]},
                 "retry_after": SECONDS,
             },
-            ["ticket", "position", "blocked_by", "holders", "retry_after"],
+            ["ticket", "position", "ahead", "blocked_by", "holders", "estimate", "retry_after"],
+        ),
+        "Estimate": object_of(
+            {"p50": SECONDS, "p90": SECONDS, "from": COUNT}, ["p50", "p90", "from"]
         ),
         "Holder": object_of(
             {
