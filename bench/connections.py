@@ -6,7 +6,6 @@ answers that are not ``counted`` stand for none, and their time is not taken.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -207,10 +206,3 @@ class Redis(Connection):
             return False
         self._missing = self._a_round
         return True
-
-
-def close_all(connections: list[Connection]) -> None:
-    """Close every socket."""
-    for one in connections:
-        with contextlib.suppress(OSError):
-            one.sock.close()

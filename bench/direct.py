@@ -76,7 +76,14 @@ def command_of(call: Any) -> tuple[Script, list[Any]]:  # noqa: ANN401  # any of
 class Commands:
     """Packed commands of one organization and license."""
 
-    def __init__(self, org: str, license: str = "kre", machines: int = 1_000) -> None:
+    def __init__(
+        self,
+        org: str,
+        license: str = "kre",
+        *,
+        machines: int = 1_000,
+        may_wait: bool = False,
+    ) -> None:
         self._org = org
         self._machines = machines
         acquire, self._acquire = command_of(
@@ -94,7 +101,7 @@ class Commands:
                 labels=msgpack.packb(LABELS),
                 least_seats=1,
                 most_seats=1,
-                may_wait=False,
+                may_wait=may_wait,
                 margin_ms=MARGIN_MS,
                 wall_ms=1_800_000_000_000,
             )

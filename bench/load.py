@@ -14,7 +14,7 @@ import select
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lessor_protocol import codec
 
@@ -26,11 +26,11 @@ from .connections import (
     Redis,
     RenewStream,
     WrongAnswer,
-    close_all,
     connect,
 )
 from .direct import Commands
 from .paced import Paced
+from .waiters import Line, Polled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from .connections import Connection
 
 READ_BYTES = 256 * 1024
+
+
+class Load(Protocol):
+    """Something that can be run for a while, again and again."""
+
+    def run(self, seconds: float) -> dict[str, float]: ...
 
 
 class ClosedLoop:
@@ -92,11 +98,17 @@ def summary(operations: int, seconds: float, times: list[float]) -> dict[str, fl
     }
 
 
-def make(job: dict[str, Any]) -> ClosedLoop | Paced:
+def make(job: dict[str, Any]) -> Load:
     """The load that ``job`` names by its ``kind``."""
     kind = job["kind"]
-    if kind == "paced":
-        return Paced(job)
+    others: dict[str, Callable[[dict[str, Any]], Load]] = {
+        "paced": Paced,
+        "wait": Line,
+        "poll": Polled,
+    }
+    other = others.get(kind)
+    if other is not None:
+        return other(job)
     makers: dict[str, Callable[[dict[str, Any], int], Connection]] = {
         "renew-stream": _renew_stream,
         "idle": _idle,
@@ -128,6 +140,9 @@ def _idle(job: dict[str, Any], i: int) -> Connection:
 def _renew_http(job: dict[str, Any], i: int) -> Connection:
     sock = connect(wire.HOST, job["port"])
     wanted = b"leases" if job.get("echo") else b"renewed"
+    if "keys" in job:  # an organization for each key, with one lease of its own
+        i %= len(job["keys"])
+        return Http(sock, wire.renew_request(_ids(job, i), job["keys"][i]), wanted)
     return Http(sock, wire.renew_request(_ids(job, i), job["key"]), wanted)
 
 
@@ -197,7 +212,6 @@ def main() -> None:
         result = load.run(float(line))
         result["cpu"] = time.process_time() - cpu
         print(json.dumps(result), flush=True)
-    close_all(load.connections)
 
 
 if __name__ == "__main__":
