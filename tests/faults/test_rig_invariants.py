@@ -150,6 +150,12 @@ def test_what_was_released_stays_released() -> None:
     assert numbers(invariants.one_seat_an_id(history(asked=[*over, late]))) == [4]
 
 
+def test_what_comes_after_the_memory_of_ends_is_not_judged() -> None:
+    over = [ask("a", ACQUIRE, 0, GRANTED, token=8), ask("a", RELEASE, 1, RELEASED)]
+    late = ask("a", ACQUIRE, 2, GRANTED, token=8, answered=1 + TTL + MARGIN + 1, late=True)
+    assert not invariants.one_seat_an_id(history(asked=[*over, late]))
+
+
 def test_only_a_late_renewal_is_excused_where_the_store_forgot() -> None:
     over = [ask("a", ACQUIRE, 0, GRANTED, token=8), ask("a", RELEASE, 1, RELEASED)]
     faults = [Fault("rollback", "store", 1, 2)]

@@ -37,7 +37,7 @@ KEPT_GOING = frozenset({GRANTED, RENEWED})
 
 # Faults after which the store may have forgotten what it had answered.
 FORGETFUL = frozenset(
-    {"forget", "rollback", "store-kill", "store-freeze", "failover", "stale-master"}
+    {"forget", "rollback", "store-kill", "store-freeze", "disk-full", "failover", "stale-master"}
 )
 
 

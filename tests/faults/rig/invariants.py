@@ -6,7 +6,6 @@ count as a violation, so every doubt is decided for the product. What decides is
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -167,22 +166,28 @@ def tokens(history: History) -> list[Violation]:
 def one_seat_an_id(history: History) -> list[Violation]:
     """(4) All grants of one id carry one token; what has ended stays ended.
 
-    A renewal that the network kept back until after a store lost its memory is excused: its
-    certificate puts back a lease whose end was forgotten, and nobody runs on it. An acquire is not.
+    The memory of ends goes back as far as a lease lasts on the server; what is answered later than
+    that is not judged. Excused, where the store forgot, are renewals that the network kept back:
+    their certificates put back a lease whose end was forgotten, and nobody runs on it. An acquire
+    is not excused, but one may be decided anew that was granted in an earlier epoch.
     """
     found = []
     for lease, asked in history.by_lease().items():
-        tokens_seen = Counter(one.token for one in asked if one.outcome == GRANTED)
-        if len(tokens_seen) > 1:
-            what = f"lease {lease[:8]} was granted with tokens {sorted(tokens_seen)}"
-            found.append(Violation(4, asked[-1].sent, what))
         over = end_of(asked)
-        if over is None:
-            continue
+        remembered_until = (over or float("inf")) + history.ttl + history.margin
+        grants = [one for one in asked if one.outcome == GRANTED]
+        grants = [one for one in grants if (one.answered or one.sent) <= remembered_until]
+        tokens_seen = sorted({one.token for one in grants})
+        if len(tokens_seen) > 1 and not history.forgot_between(grants[0].sent, grants[-1].sent):
+            what = f"lease {lease[:8]} was granted with tokens {tokens_seen}"
+            found.append(Violation(4, grants[-1].sent, what))
         for one in asked:
-            if one.sent <= over or one.outcome not in KEPT_GOING:
+            if over is None or one.sent <= over or one.outcome not in KEPT_GOING:
                 continue
-            if one.verb == RENEW and history.forgot_between(over - 3 * history.ttl, one.sent):
+            is_forgotten = history.forgot_between(over - 3 * history.ttl, one.sent)
+            if (one.answered or one.sent) > remembered_until or (
+                one.verb == RENEW and is_forgotten
+            ):
                 continue
             what = f"lease {lease[:8]} had ended, and a later {one.verb} was answered {one.outcome}"
             found.append(Violation(4, one.answered or one.sent, what))
