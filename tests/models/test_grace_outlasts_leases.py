@@ -1,8 +1,8 @@
 """What the small model found, shown on real servers: grace must outlast the longest lease.
 
-A copy put back may hold a lease that was granted in the very millisecond of the copy. Would grace end
-in the millisecond in which that lease still counts, then its id would get the seat by asking again,
-while another holds it whom the copy does not know.
+A copy put back may hold a lease that was granted in the very millisecond of the copy. If grace were
+over in the millisecond of that lease's deadline, in which it still counts, its id would get the
+seat by asking again, while another holds it whom the copy does not know.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ class LongestLeases(Organization):
 
     async def set_up(self) -> None:
         mark = changes.ChangeMark(None, os.urandom(8), b"")
-        fields = {"kind": "floating", "seats": 1, "machines": -1, "ttl": MAX_TTL_MS, "expires": 0}
+        fields: dict[str, str | int | bytes] = {
+            "kind": "floating",
+            "seats": 1,
+            "machines": -1,
+            "ttl": MAX_TTL_MS,
+            "expires": 0,
+        }
         await changes.quota(
             self.store, self.slug, self._context(), mark, license="kre", fields=fields, force=True
         )
@@ -63,7 +69,7 @@ async def test_a_lease_that_only_a_copy_knows_gets_no_seat_when_grace_ends(store
     acme = LongestLeases(store)
     await acme.set_up()
     assert isinstance(await acme.acquire(1), SeatGranted)  # nobody hears of it
-    copy = {key: await store.redis.dump(key) for key in await store.redis.keys("*")}
+    copy = {key: await store.redis.dump(key) or b"" for key in await store.redis.keys("*")}
     await acme.pass_time(RECOVERY_MS + 1)
     held = await acme.acquire(2)
     assert isinstance(held, SeatGranted)

@@ -37,8 +37,8 @@ def recovery_ms(max_ttl_ms: int, *, fixed_ms: int = MARGIN_MS, failover_ms: int 
     long the id of an ended lease is remembered, so that a delayed acquire cannot revive it.
     """
     margin = margin_ms(max_ttl_ms, fixed_ms=fixed_ms, failover_ms=failover_ms)
-    # And a millisecond: a lease still counts in the one of its deadline. Were grace over in that one,
-    # a lease that only a copy knows could be asked for again beside one that the copy never knew.
+    # And a millisecond: a lease still counts in the one of its deadline. Were grace over by then, a
+    # lease that only a copy knows could be asked for again, beside one that the copy never knew.
     return max_ttl_ms + margin + failover_ms + 1
 
 
