@@ -378,7 +378,7 @@ def _ended(ended: list[Ended]) -> list[tuple[int, str, str, int, str]]:
 
 def test_the_scripts_answer_as_their_model(redis_server: RedisServer) -> None:
     machine = type("OnThisServer", (ScriptsAgainstModel,), {"url": redis_server.url})
-    examples = int(os.environ.get("LESSOR_MODEL_EXAMPLES", "120"))
+    examples = int(os.environ.get("LESSOR_MODEL_EXAMPLES", "80"))
     run_state_machine_as_test(
         machine,
         settings=settings(
