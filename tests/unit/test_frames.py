@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import uuid
 
 import msgpack
@@ -154,3 +156,26 @@ def test_a_release_names_its_lease() -> None:
     with pytest.raises(Problem) as refused:
         frames.lease_to_release({"id": "x"})
     assert refused.value.data["field"] == "id"
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+DOCUMENTED = re.findall(r"^```frame\n(.*)\n([0-9a-f]+)\n```$", DOCUMENT, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("as_json", "as_hex"), DOCUMENTED)
+def test_a_documented_frame_is_written_and_read_to_the_byte(as_json: str, as_hex: str) -> None:
+    first, second, body = json.loads(as_json)
+    assert frames.encode(first, second, body).hex() == as_hex
+    is_request = isinstance(second, str) and first != frames.UNASKED
+    read = frames.decode_request if is_request else frames.decode_from_server
+    assert read(bytes.fromhex(as_hex)) == (first, second, body)
+
+
+def test_every_close_code_and_operation_is_documented() -> None:
+    assert len(DOCUMENTED) == 8
+    codes = {int(code) for code in re.findall(r"^\| ([14]0\d\d) \|", DOCUMENT, re.MULTILINE)}
+    assert codes == {getattr(frames, name) for name in dir(frames) if name.startswith("CLOSE_")}
+    for op in (frames.ACQUIRE, frames.RENEW, frames.RELEASE):
+        assert f"| `{op}` |" in DOCUMENT
+    for op in (frames.DRAIN, frames.LOST, frames.NOTICE):
+        assert f"| `{op}` |" in DOCUMENT
