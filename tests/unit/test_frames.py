@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import uuid
+from pathlib import Path
 
 import msgpack
 import pytest
