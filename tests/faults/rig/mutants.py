@@ -160,8 +160,9 @@ MUTANTS = (
             ),
         ),
         frozenset({1, 2}),
-        steps=tuple(_steps("path-slow", "path", 2, seconds=9, number=SLOW_ANSWERS)),
-        seconds=14,
+        steps=tuple(_steps("path-slow", "path", 2, seconds=14, number=SLOW_ANSWERS)),
+        seconds=18,
+        load=Load(agents=10, workers=1, clients=2),
     ),
     Mutant(
         "the leash knows no deadline",
@@ -215,7 +216,7 @@ MUTANTS = (
             (
                 f"{LUA}/lib/clock.lua",
                 "clock.grace_until = clock.now + clock.recovery",
-                "clock.grace_until = clock.now + clock.recovery / 6",
+                "clock.grace_until = clock.now + clock.recovery / 10",
             ),
         ),
         frozenset({1}),
@@ -224,12 +225,12 @@ MUTANTS = (
             one
             for at in (4.0, 12.0, 20.0)
             for one in (
-                *_steps("agent-freeze", "run", at, at, at, seconds=5, number=0.5),
+                *_steps("agent-freeze", "run", at, at, at, at, seconds=5, number=0.5),
                 *_steps("forget", "store", at + 0.05, seconds=0.2),
             )
         ),
         seconds=26,
-        load=Load(agents=8, workers=1, clients=8),
+        load=Load(agents=12, workers=1, clients=6),
     ),
     Mutant(
         "a known lease answered in grace",
