@@ -33,14 +33,16 @@ def leases(directory: Path) -> None:
     with ExitStack() as stack:
         process, store_socket = stack.enter_context(servers.store(directory / "store"))
         stack.enter_context(servers.daemon(directory / "daemon", store_socket)).end()
-        empty = used_memory(store_socket)
-        made = 0
+        made = taken = 0
         for wanted in (1_000, 10_000, 100_000, 1_000_000):
             # One seat stays free for the pairs that are measured.
             number = min(wanted, 999_000)
-            grant(store_socket, range(FIRST + made, FIRST + number), machines=100_000)
+            # Only around the grants: the spent ids that the measured pairs leave do not count.
+            before = used_memory(store_socket)
+            grant(store_socket, range(FIRST + made, FIRST + number), machines=number // 10)
+            taken += used_memory(store_socket) - before
             made = number
-            size = (used_memory(store_socket) - empty) / made
+            size = taken / made
             pair = _cpu_ms(process, store_socket, directory, script="acquire")
             renewal = _cpu_ms(process, store_socket, directory, script="renew")
             print(f"{made:>11,} | {size:13,.0f} | {pair:21.4f} | {renewal:.5f}", flush=True)

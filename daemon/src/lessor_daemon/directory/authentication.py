@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,12 +62,15 @@ class Authentication:
         self._boottime_ms = boottime_ms
         self._wall_ms = wall_ms
         self._kept: dict[str, _Kept] = {}
+        self._reading: dict[str, asyncio.Task[_Kept | None]] = {}
         self._failures = Failures(boottime_ms)
 
     def forget(self, key_ids: list[str] | None = None) -> None:
         """Read these keys anew, all of them by default: a change was made here."""
         for key_id in list(self._kept) if key_ids is None else key_ids:
             self._kept.pop(key_id, None)
+        for key_id in list(self._reading) if key_ids is None else key_ids:
+            self._reading.pop(key_id, None)  # what is under way may be what it was before
 
     async def authenticate(self, api_key: str, operation: str, source: str) -> Caller:
         """Who holds this key, if it is good for the operation.
@@ -84,7 +88,7 @@ class Authentication:
             # address, such as behind one NAT, must not stop the renewals of others.
             if kept is None or not self._matches(secret, kept.record):
                 self._failures.check(source)
-            kept = await self._read(key_id, kept)
+            kept = await self._read_once(key_id, kept)
         if kept is None or not self._matches(secret, kept.record):
             raise self._failed(source, "unknown", "no such API key")
         caller = self._good_for(kept, operation, source)
@@ -105,6 +109,27 @@ class Authentication:
 
     def _has_expired(self, record: KeyRecord) -> bool:
         return 0 < record.expires_wall_seconds * 1000 <= self._wall_ms()
+
+    async def _read_once(self, key_id: str, before: _Kept | None) -> _Kept | None:
+        """Read the record, once for all who ask at the same time.
+
+        Hundreds of streams use one key, and what is kept of it grows old for all of them at once.
+        """
+        reading = self._reading.get(key_id)
+        if reading is None:
+            reading = asyncio.create_task(self._read(key_id, before))
+            self._reading[key_id] = reading
+            reading.add_done_callback(lambda done: self._has_read(key_id, done))
+        # Whoever goes away meanwhile does not take the others' answer along.
+        return await asyncio.shield(reading)
+
+    def _has_read(self, key_id: str, reading: asyncio.Task[_Kept | None]) -> None:
+        if self._reading.get(key_id) is reading:
+            del self._reading[key_id]
+        else:
+            self._kept.pop(key_id, None)  # forgotten while it was read
+        if not reading.cancelled():
+            reading.exception()  # seen, also when all who asked have gone
 
     async def _read(self, key_id: str, before: _Kept | None) -> _Kept | None:
         now_ms = self._boottime_ms()

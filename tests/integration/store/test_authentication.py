@@ -1,0 +1,98 @@
+"""Keys are read from the store now and then, and not by everybody at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from lessor_daemon.directory import api_keys
+from lessor_daemon.directory.authentication import KEY_KEPT_MS, Authentication
+from lessor_daemon.metrics import Metrics
+from lessor_daemon.store import directory
+from lessor_daemon.store.directory import KeyRecord
+from lessor_protocol.errors import Problem
+
+if TYPE_CHECKING:
+    from lessor_daemon.store.store import Store
+
+KEY_ID, SECRET = "operator", "s" * 40
+KEY = api_keys.key_text(KEY_ID, SECRET)
+
+
+class Clock:
+    """A boot clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def authentication(store: Store, clock: Clock) -> Authentication:
+    """Knows one key, the operator's."""
+    record = KeyRecord(
+        key_id=KEY_ID,
+        org="",
+        name="operator",
+        member="",
+        scopes=frozenset({"operator"}),
+        digest=api_keys.digest(SECRET),
+        expires_wall_seconds=0,
+        state="",
+        created_wall_seconds=0,
+    )
+    await directory.place_key(store, KEY_ID, "")
+    await directory.put_operator_key(store, record)
+    return Authentication(store, Metrics(), boottime_ms=clock, wall_ms=lambda: 1_800_000_000_000)
+
+
+async def test_many_who_ask_at_once_are_one_read(
+    authentication: Authentication, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    find_key = directory.find_key
+
+    async def counted(store: Store, key_id: str) -> KeyRecord | None:
+        nonlocal reads
+        reads += 1
+        return await find_key(store, key_id)
+
+    monkeypatch.setattr(directory, "find_key", counted)
+    for expected in (1, 2):
+        asked = (authentication.authenticate(KEY, "backup", "::1") for _ in range(50))
+        callers = await asyncio.gather(*asked)
+        assert {caller.key_id for caller in callers} == {KEY_ID}
+        assert reads == expected
+        clock.now_ms += KEY_KEPT_MS
+
+
+async def test_one_who_goes_away_leaves_the_others_their_answer(
+    authentication: Authentication,
+) -> None:
+    gone = asyncio.create_task(authentication.authenticate(KEY, "backup", "::1"))
+    stays = asyncio.create_task(authentication.authenticate(KEY, "backup", "::1"))
+    await asyncio.sleep(0)  # both ask
+    gone.cancel()
+    assert (await stays).key_id == KEY_ID
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+async def test_a_change_made_here_is_seen_at_once_also_by_who_asks_during_a_read(
+    authentication: Authentication, store: Store
+) -> None:
+    during = asyncio.create_task(authentication.authenticate(KEY, "backup", "::1"))
+    await asyncio.sleep(0)  # it reads
+    await store.redis.delete("lessor:operator-keys")
+    authentication.forget([KEY_ID])
+    with pytest.raises(Problem, match="no such API key"):
+        await authentication.authenticate(KEY, "backup", "::1")
+    await asyncio.gather(during, return_exceptions=True)  # either answer is true of its moment
