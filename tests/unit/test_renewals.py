@@ -161,3 +161,21 @@ async def test_whoever_still_waits_when_the_daemon_ends_is_told(script: Script) 
     (outcome,) = told
     assert isinstance(outcome, Problem)
     assert outcome.code == "draining"
+
+
+async def test_a_full_batch_does_not_wait_for_the_one_before_it_but_a_third_does(
+    script: Script,
+) -> None:
+    script.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        answers = [
+            asyncio.ensure_future(collected.renew("acme", ids(*range(500)))) for _ in range(3)
+        ]
+        await script.called.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(script.calls) == 2
+        script.gate.set()
+        assert await asyncio.gather(*answers) == [list(range(500))] * 3
+    assert len(script.calls) == 3

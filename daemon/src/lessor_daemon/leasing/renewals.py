@@ -2,7 +2,8 @@
 
 A renewal alone costs the store a call; five hundred in one call cost little more. So the first
 renewal of an organization opens a batch, those that come while it is open ride along, and while a
-batch is under way the next one fills.
+batch is under way the next one fills. A full one need not wait for it: the store works on one while
+the daemon answers the other.
 
 ``submit`` takes a callback instead of making a task and a future for each request: a stream brings
 tens of thousands of them a second. ``renew`` is the same for who would rather await.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from lessor_protocol.errors import Problem
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import Renewal
 
 COLLECT_SECONDS = 0.002
+BATCHES_AT_ONCE = 2
+"""Of one organization. More would only queue up in the store, which runs one script at a time."""
 MOST_PENDING = 50_000
 """Leases waiting for a batch, over all organizations; beyond it callers are told to come back."""
 
@@ -55,6 +57,30 @@ class Request:
             self.answered(outcome)
 
 
+class _Line:
+    """The requests of one organization that wait for a batch, and how many tasks work them off."""
+
+    __slots__ = ("leases", "requests", "workers")
+
+    def __init__(self) -> None:
+        self.requests: deque[Request] = deque()
+        self.leases = 0
+        self.workers = 0
+
+    @property
+    def fills_a_batch(self) -> bool:
+        return self.leases >= MAX_RENEWALS
+
+    def append(self, request: Request) -> None:
+        self.requests.append(request)
+        self.leases += len(request.renewals)
+
+    def popleft(self) -> Request:
+        request = self.requests.popleft()
+        self.leases -= len(request.renewals)
+        return request
+
+
 class Renewals:
     """Collects renewals per organization and hands them to ``flush(org, renewals)``."""
 
@@ -65,7 +91,7 @@ class Renewals:
     ) -> None:
         self._flush = flush
         self._group = group
-        self._pending: dict[str, deque[Request]] = {}
+        self._pending: dict[str, _Line] = {}
         self._pending_leases = 0
 
     async def renew(self, org: str, renewals: list[Renewal]) -> list[Result]:
@@ -99,33 +125,38 @@ class Renewals:
         """
         if self._pending_leases + len(renewals) > MOST_PENDING:
             raise Problem("rate_limited", "too many renewals are waiting", retry_after=1)
-        waiting = self._pending.get(org)
-        if waiting is None:
-            waiting = self._pending[org] = deque()
-            self._group.create_task(self._work_off(org, waiting), name=f"renewals of {org}")
+        line = self._pending.get(org)
+        if line is None:
+            line = self._pending[org] = _Line()
         request = Request(renewals, answered)
-        waiting.append(request)
+        line.append(request)
         self._pending_leases += len(renewals)
+        if not line.workers or (line.fills_a_batch and line.workers < BATCHES_AT_ONCE):
+            line.workers += 1
+            self._group.create_task(self._work_off(org, line), name=f"renewals of {org}")
         return request
 
-    async def _work_off(self, org: str, waiting: deque[Request]) -> None:
+    async def _work_off(self, org: str, line: _Line) -> None:
         """Flush batch after batch until nobody waits; then the next renewal starts anew."""
         try:
-            while waiting:
-                if not _fill_a_batch(waiting):
+            while line.requests:
+                if not line.fills_a_batch:
                     await asyncio.sleep(COLLECT_SECONDS)
-                await self._answer(org, self._take_batch(waiting))
+                await self._answer(org, self._take_batch(line))
         finally:
-            del self._pending[org]
-            for request in waiting:
-                self._pending_leases -= len(request.renewals)
-                request.answer(_stopping())
+            line.workers -= 1
+            if not line.workers:
+                del self._pending[org]
+                while line.requests:
+                    request = line.popleft()
+                    self._pending_leases -= len(request.renewals)
+                    request.answer(_stopping())
 
-    def _take_batch(self, waiting: deque[Request]) -> list[Request]:
+    def _take_batch(self, line: _Line) -> list[Request]:
         batch = []
         size = 0
-        while waiting and size + len(waiting[0].renewals) <= MAX_RENEWALS:
-            request = waiting.popleft()
+        while line.requests and size + len(line.requests[0].renewals) <= MAX_RENEWALS:
+            request = line.popleft()
             self._pending_leases -= len(request.renewals)
             if request.answered is not None:
                 batch.append(request)
@@ -150,11 +181,6 @@ class Renewals:
             end = start + len(request.renewals)
             request.answer(results[start:end])
             start = end
-
-
-def _fill_a_batch(waiting: deque[Request]) -> bool:
-    first = islice(waiting, MAX_RENEWALS)  # each has one lease at least
-    return sum(len(request.renewals) for request in first) >= MAX_RENEWALS
 
 
 def _stopping() -> Problem:
