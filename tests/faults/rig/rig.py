@@ -146,6 +146,8 @@ class Rig:
 
     def _end_workers(self) -> None:
         for worker in self._workers:
+            if worker.stdin is not None:
+                worker.stdin.close()
             worker.kill()
             worker.wait()
 
