@@ -47,6 +47,7 @@ class FakeServer:
         self.leases: dict[bytes, Lease] = {}
         self.ended: dict[bytes, str] = {}
         self.waiting: list[bytes] = []
+        self.notices: list[object] = []
         self.log: list[tuple[str, float]] = []
         self._lock = threading.Lock()
         self._tokens = 0
@@ -191,7 +192,7 @@ class FakeServer:
                     reason = self.ended.get(renewal.lease_id, "lapsed")
                     lost.append(LostLease(renewal.lease_id, "lease_ended", reason))
         ttl_ms = self.ttl_ms
-        return 200, RenewAnswer(renewed, lost, ttl_ms, ttl_ms // 4).to_wire()
+        return 200, RenewAnswer(renewed, lost, ttl_ms, ttl_ms // 4, self.notices).to_wire()
 
     def _release(self, lease_id: bytes) -> tuple[int, Any]:
         self._note("release")

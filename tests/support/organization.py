@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgpack
 from lessor_daemon.leasing.clock import LeaseClock
-from lessor_daemon.store import changes, scripts
+from lessor_daemon.store import changes, scripts, sessions
 
 if TYPE_CHECKING:
     from lessor_daemon.store.changes import QuotaAnswer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Proven,
         Reading,
         Released,
+        Renewed,
         SeatGranted,
     )
     from lessor_daemon.store.store import Store
@@ -117,7 +118,7 @@ class Organization:
         self._learn(reading)
         return outcome
 
-    async def renew(self, *numbers: int) -> list[int | str]:
+    async def renew(self, *numbers: int) -> list[Renewed]:
         reading, results = await scripts.renew(
             self.store,
             self.slug,
@@ -127,6 +128,19 @@ class Organization:
         )
         self._learn(reading)
         return results
+
+    async def finish(self, number: int, **notice: object) -> str:
+        reading, status = await sessions.finish(
+            self.store,
+            self.slug,
+            self._context(),
+            lease_id(number),
+            notice=notice,
+            change_id=os.urandom(8),
+            entry=b"",
+        )
+        self._learn(reading)
+        return status
 
     async def keep(self, *numbers: int) -> list[bool]:
         reading, kept = await scripts.keep(

@@ -19,7 +19,7 @@ ALWAYS = re.compile(
 )
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
-    r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending"
+    r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending|notices"
     r"|events|audit|offline|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
     r"|[\w.-]+:(queue|parked-on|(ready|parked):[\w.-]*))"
 )

@@ -14,6 +14,8 @@ from lessor_protocol.messages import Renewal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lessor_daemon.leasing.renewals import Result
+
 
 class Script:
     """Answers each id with the number in it, and remembers the calls."""
@@ -25,7 +27,7 @@ class Script:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, org: str, ids: Sequence[Renewal]) -> list[int | str]:
+    async def __call__(self, org: str, ids: Sequence[Renewal]) -> list[Result]:
         self.calls.append((org, list(ids)))
         self.called.set()
         await self.gate.wait()
@@ -123,7 +125,7 @@ async def test_too_many_waiting_are_told_to_come_back(
 async def test_a_callback_is_told_once_with_its_own_results_or_what_went_wrong(
     script: Script,
 ) -> None:
-    told: list[list[int | str] | Exception] = []
+    told: list[list[Result] | Exception] = []
     async with asyncio.TaskGroup() as group:
         collected = Renewals(script, group)
         collected.submit("acme", ids(1, 2), told.append)
@@ -136,7 +138,7 @@ async def test_a_callback_is_told_once_with_its_own_results_or_what_went_wrong(
 
 
 async def test_a_withdrawn_request_is_neither_sent_nor_answered(script: Script) -> None:
-    told: list[list[int | str] | Exception] = []
+    told: list[list[Result] | Exception] = []
     async with asyncio.TaskGroup() as group:
         collected = Renewals(script, group)
         collected.submit("acme", ids(1), told.append).withdraw()
@@ -146,7 +148,7 @@ async def test_a_withdrawn_request_is_neither_sent_nor_answered(script: Script) 
 
 
 async def test_whoever_still_waits_when_the_daemon_ends_is_told(script: Script) -> None:
-    told: list[list[int | str] | Exception] = []
+    told: list[list[Result] | Exception] = []
 
     async def serve() -> None:
         async with asyncio.TaskGroup() as group:

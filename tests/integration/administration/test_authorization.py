@@ -69,6 +69,7 @@ MAY = {
     "sessions": READ,
     "session": READ,
     "end_session": HOLD,
+    "finish_session": HOLD,
     "offline_licenses": SURVEY,
     "issue_offline": ADMINISTER,
     "offline_license": SURVEY,

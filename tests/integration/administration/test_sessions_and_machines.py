@@ -172,3 +172,28 @@ def test_an_idle_machine_lapses_with_its_licenses_retention(acme: Acme) -> None:
     assert acme.get("/machines/m1").body["lapses"]
     acme.patch("/licenses/kre", {"machine_retention": None})
     assert "lapses" not in acme.get("/machines/m1").body
+
+
+def test_a_session_is_asked_to_finish_and_goes_on(acme: Acme) -> None:
+    lease_id = acme.held()
+    asked = acme.post(f"/sessions/{lease_id}/finish", {"text": "please"}, role="admin")
+    assert (asked.status, asked.body["state"]) == (202, "live")
+    answer = acme.caller("run").renew(lease_id).body
+    assert answer["renewed"] == [lease_id]
+    (notice,) = answer["notices"]
+    assert (notice["lease"], notice["code"]) == (lease_id, "finish")
+    assert (notice["by"], notice["text"]) == ("adam@example.com", "please")
+    entry = acme.get("/audit").body["items"][0]
+    assert (entry["action"], entry["target"]) == ("session.finish", lease_id)
+
+
+def test_members_ask_only_their_own_sessions(acme: Acme) -> None:
+    theirs, mine = acme.held(), acme.held("member")
+    assert acme.post(f"/sessions/{theirs}/finish", role="colleague").code == "forbidden"
+    assert acme.post(f"/sessions/{mine}/finish", role="member").status == 202
+
+
+def test_one_that_is_being_ended_is_not_asked_any_more(acme: Acme) -> None:
+    lease_id = acme.held()
+    acme.post(f"/sessions/{lease_id}/end")
+    assert acme.post(f"/sessions/{lease_id}/finish").code == "conflict"

@@ -26,6 +26,7 @@ from .giving_back import give_back
 from .job import Job
 from .launch import Unstartable
 from .leashed import Leashed, LeashFailed
+from .notices import Notices
 from .seeking import Seeker
 from .signals import ENDING, signal_name
 from .watch import AT_DEADLINE
@@ -91,6 +92,15 @@ class Agent:
         self._server = offline or Server(config, wait=self._wait)
         self._leashed = Leashed(line, leash_pid, options, cgroup, self._on_leash_message)
         self._job = Job(self._leashed, terminal, inbox, narrator)
+        self._notices = Notices(
+            options.on_notice,
+            options.notice_signal,
+            config.environ,
+            narrator,
+            events,
+            send_signal=lambda signum: self._leashed.send("signal", signum),
+        )
+        self._settings: dict[str, str] = {}
         self._poller = select.poll()
         self._poller.register(self._leashed.fileno(), select.POLLIN)
         self._poller.register(inbox.fileno(), select.POLLIN)
@@ -134,6 +144,7 @@ class Agent:
             self._leashed.abandon()
             return exits.LESSOR_FAILED
         finally:
+            self._notices.end()
             self._leashed.end()
             self._server.close()
             self._narrator.flush()
@@ -173,14 +184,14 @@ class Agent:
             token=granted.token,
             ttl=granted.ttl_ms / 1000,
         )
-        settings = {
+        self._settings = {
             "LESSOR_LEASE_ID": lease_id,
             "LESSOR_FENCING_TOKEN": str(granted.token),
             "LESSOR_LICENSE": granted.license,
             "LESSOR_COUNT": str(granted.seats),
             "LESSOR_URL": self._server.url,
         }
-        self._leashed.start(self._state.deadline_ms, self._state.ttl_ms, settings)
+        self._leashed.start(self._state.deadline_ms, self._state.ttl_ms, self._settings)
 
     def _hold(self, granted: Lease) -> None:
         """Keep the lease until the tree is gone, be it in the middle of a request."""
@@ -238,8 +249,9 @@ class Agent:
             self._leashed.hold(self._state.deadline_ms, self._state.ttl_ms)
             if failures:
                 self._narrator.say("the lease is renewed again")
-        for notice in answer.notices:
-            self._tell_notice(notice)
+        if answer.notices:
+            settings = {**self._settings, "LESSOR_CHILD_PID": str(self._leashed.child_pid)}
+            self._notices.take(answer.notices, settings)
 
     def _lose(self) -> None:
         self._loss_told = True
@@ -260,12 +272,6 @@ class Agent:
         )
         text = f"renewing failed, the seat holds for {format_duration(left_ms)}: {state.reason}"
         (self._narrator.say if state.failures == 1 else self._narrator.detail)(text)
-
-    def _tell_notice(self, notice: object) -> None:
-        self._events.emit("notice", notice=notice)
-        text = notice.get("text") if isinstance(notice, dict) else None
-        if isinstance(text, str):
-            self._narrator.say(text)
 
     # Waiting: signals and the leash are served at once, whatever else is under way ----------------
 
@@ -303,6 +309,7 @@ class Agent:
         self._events.flush()
         was_gone = self._leashed.is_gone
         self._leashed.check()
+        self._notices.reap()
         for signum in self._inbox.take():
             if not self._is_seeking and not was_gone:
                 self._job.take_signal(signum)

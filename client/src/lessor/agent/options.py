@@ -28,6 +28,8 @@ Runs CMD only while it holds a seat. CMD is executed as it stands, never through
   -s, --signal SIG          how the process tree is asked to stop (TERM)
   -k, --kill-after DURATION how long it may take to stop before it is killed (5s)
       --on-lost kill|warn   what happens when the lease is lost (kill)
+      --on-notice CMD       run CMD when an admin asks this run to finish
+      --notice-signal SIG   send the command SIG then
       --label K=V           shown to others who wait; may be repeated
   -m, --machine ID          machine identity (found out)
       --ephemeral           the machine is forgotten with its last lease
@@ -79,6 +81,8 @@ _WITH_VALUE = frozenset(
         "--signal",
         "--kill-after",
         "--on-lost",
+        "--on-notice",
+        "--notice-signal",
         "--label",
         "--machine",
         "--offline",
@@ -110,7 +114,9 @@ class Options:
         "most_seats",
         "nested",
         "no_seat_code",
+        "notice_signal",
         "offline",
+        "on_notice",
         "stop_signal",
         "wait_ms",
         "warn_on_lost",
@@ -131,6 +137,8 @@ class Options:
         self.most_seats = 1
         self.nested = False
         self.no_seat_code: int | None = None
+        self.notice_signal: int | None = None
+        self.on_notice: list[str] = []
         self.offline = ""
         self.stop_signal = parse_signal("TERM")
         self.wait_ms: int | None = None
@@ -229,6 +237,10 @@ def _read_rare_value(options: Options, name: str, value: str) -> None:
         if value not in ("kill", "warn"):
             raise ValueError(f"{value!r} is neither kill nor warn")
         options.warn_on_lost = value == "warn"
+    elif name == "--on-notice":
+        options.on_notice = _words(value)
+    elif name == "--notice-signal":
+        options.notice_signal = parse_signal(value)
     elif name == "-E":
         options.no_seat_code = _number(value, 255)
     elif name == "--events-fd":
@@ -237,6 +249,16 @@ def _read_rare_value(options: Options, name: str, value: str) -> None:
         options.least_seats, options.most_seats = parse_seats(value)
     else:
         options.offline = _path(value)
+
+
+def _words(text: str) -> list[str]:
+    """A command line taken apart as a shell would quote it; none runs it."""
+    import shlex  # noqa: PLC0415 - only who asks for it pays for it
+
+    words = shlex.split(text)
+    if not words:
+        raise ValueError("names no command")
+    return words
 
 
 def _add_label(labels: dict[str, str], text: str) -> None:

@@ -97,6 +97,13 @@ def _end(desk: Desk, options: Namespace) -> None:
         desk.out.done(done, f"the session {options.id} is ending; its process is told why")
 
 
+def _finish(desk: Desk, options: Namespace) -> None:
+    path = desk.path("sessions", options.id, "finish")
+    asked = desk.api.change("POST", path, {"text": options.text})
+    where = f"{_who(asked) or 'somebody'} on {_where(asked) or 'some machine'}"
+    desk.out.done(asked, f"{where} is asked to finish; the session goes on until it does")
+
+
 def _list_options(parser: ArgumentParser) -> None:
     parser.add_argument("--past", action="store_true", help="those that ended, the newest first")
     parser.add_argument("--license", metavar="LICENSE", help="only of this license")
@@ -123,8 +130,16 @@ def _end_options(parser: ArgumentParser) -> None:
     )
 
 
+def _finish_options(parser: ArgumentParser) -> None:
+    _id(parser)
+    parser.add_argument(
+        "--text", default="", metavar="TEXT", help="told on the terminal it runs in"
+    )
+
+
 ACTIONS = (
     Action("list", "List live sessions, or past ones", _list, _list_options),
     Action("show", "Show a live session", _show, _id),
+    Action("finish", "Ask a session to finish by itself", _finish, _finish_options),
     Action("end", "End a session", _end, _end_options, destroys=True),
 )

@@ -78,6 +78,7 @@ PERMISSIONS: dict[str, Permission] = {
     "sessions": _READ,
     "session": _READ,
     "end_session": _HOLD,
+    "finish_session": _HOLD,
     "offline_licenses": _SURVEY,
     "issue_offline": _ADMINISTER,
     "offline_license": _SURVEY,

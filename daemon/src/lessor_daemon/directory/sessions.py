@@ -33,6 +33,8 @@ SCANNED_AT_ONCE = 500
 MOST_READ_FOR_A_PAGE = 5_000
 """Past sessions looked at for one page; a filter that fits few answers a short page."""
 NEWEST, OLDEST = "+", "-"
+FINISH = "finish"
+"""The code of a notice that asks a session to come to an end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,45 @@ class Sessions:
         name = format_lease_id(lease_id)
         plan = Plan(None, "session.end", name, _brief(lease), {"text": text})
         await self.end_all(org, [lease_id], "ended", text, entry=entry_of(actor, plan))
+        return await self.get(org, lease_id)
+
+    async def finish(
+        self, actor: Actor, caller: Caller, org: str, lease_id: bytes, text: str
+    ) -> dict[str, object]:
+        """Ask a session to come to an end by itself; a member only their own.
+
+        Raises ``Problem`` ``conflict`` for one that is being ended already.
+        """
+        lease = await self._find(org, lease_id)
+        if lease.owner != caller.owner and not caller.is_admin:
+            raise Problem("forbidden", "this session belongs to somebody else; ask an admin")
+        change_id = os.urandom(8)
+        notice = {
+            "id": change_id.hex(),
+            "code": FINISH,
+            "text": text,
+            "by": actor.member or actor.name,
+            "at": wall_text(self._wall_ms()),
+        }
+        name = format_lease_id(lease_id)
+        plan = Plan(None, "session.finish", name, _brief(lease), {"text": text})
+        entry = entry_of(actor, plan)
+        _, status = await self._run(
+            org,
+            lambda context: stored.finish(
+                self._store,
+                org,
+                context,
+                lease_id,
+                notice=notice,
+                change_id=change_id,
+                entry=entry,
+            ),
+        )
+        if status == "unknown":
+            raise Problem("not_found", f"no live session {name}")
+        if status == "ending":
+            raise Problem("conflict", "this session is being ended already")
         return await self.get(org, lease_id)
 
     async def end_of_key(self, actor: Actor, org: str, key_id: str) -> int:

@@ -9,6 +9,8 @@ from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lost, Queued, RenewAnswer
 
+from lessor_daemon.store.scripts import Noticed
+
 if TYPE_CHECKING:
     from lessor_protocol.messages import Estimate, Holder, Renewal
 
@@ -100,15 +102,19 @@ def renew_answer(renewals: list[Renewal], results: list[Result]) -> RenewAnswer:
     """What a batch found for these renewals."""
     renewed: list[bytes] = []
     lost: list[Lost] = []
+    notices: list[object] = []
     ttl_ms = 0
     for renewal, result in zip(renewals, results, strict=True):
-        if isinstance(result, int):
-            renewed.append(renewal.lease_id)
-            if not 0 < ttl_ms <= result:
-                ttl_ms = result
-        else:
+        if isinstance(result, str):
             lost.append(why_lost(renewal.lease_id, result))
-    return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms))
+            continue
+        one_ttl_ms = result.ttl_ms if isinstance(result, Noticed) else result
+        if isinstance(result, Noticed):
+            notices.append({"lease": format_lease_id(renewal.lease_id), **result.notice})
+        renewed.append(renewal.lease_id)
+        if not 0 < ttl_ms <= one_ttl_ms:
+            ttl_ms = one_ttl_ms
+    return RenewAnswer(renewed, lost, ttl_ms, timing.renew_after_ms(ttl_ms), notices)
 
 
 def renewed_wire(renewals: list[Renewal], results: list[Result]) -> dict[str, object] | None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from lessor_protocol.errors import Problem
 from lessor_protocol.messages import MAX_RENEWALS
 
+from lessor_daemon.store.scripts import Renewed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -29,8 +31,8 @@ BATCHES_AT_ONCE = 2
 MOST_PENDING = 50_000
 """Leases waiting for a batch, over all organizations; beyond it callers are told to come back."""
 
-Result = int | str
-"""A renewed lease's ttl in ms, or why it is lost."""
+Result = Renewed
+"""A renewed lease's ttl in ms, with a notice or without, or why it is lost."""
 
 if TYPE_CHECKING:
     Answered = Callable[[list[Result] | Exception], None]

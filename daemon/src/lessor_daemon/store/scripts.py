@@ -187,9 +187,21 @@ async def acquire(
     return reading, lapsed, NotGranted(status, rest[0].decode() if rest else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A renewed lease whose holder is asked something: the notice as the daemon stored it."""
+
+    ttl_ms: int
+    notice: dict[str, object]
+
+
+Renewed = int | Noticed | str
+"""A renewed lease's ttl in ms, with a notice or without, or why it is lost."""
+
+
 async def renew(
     store: Store, org: str, context: Context, lease_ids: Sequence[bytes], *, margin_ms: int
-) -> tuple[Reading, list[int | str]]:
+) -> tuple[Reading, list[Renewed]]:
     """Extend at most 500 leases. Per id, in order: its ttl in ms, or why it is lost.
 
     Why is a reason of ``lua/lib/ended.lua``, with a text behind it while the lease is ending, or
@@ -198,7 +210,7 @@ async def renew(
     _, reading, (results,) = read_reply(
         await store.call(_RENEW, org, [context.words(), margin_ms, *lease_ids])
     )
-    return reading, [one if isinstance(one, int) else one.decode() for one in results]
+    return reading, [_renewed(one) for one in results]
 
 
 async def keep(
@@ -303,6 +315,13 @@ def read_reply(reply: list[Any]) -> tuple[str, Reading, list[Any]]:
     next_deadline = next_deadline_ms if next_deadline_ms >= 0 else None
     reading = Reading(now_ms, epoch, replid.decode(), recovering_ms, next_deadline)
     return status.decode(), reading, rest
+
+
+def _renewed(result: int | bytes | list[Any]) -> Renewed:
+    if isinstance(result, list):
+        ttl_ms, notice = result
+        return Noticed(ttl_ms, msgpack.unpackb(notice))
+    return result if isinstance(result, int) else result.decode()
 
 
 def _ended(item: list[Any]) -> Ended:

@@ -11,12 +11,13 @@ from . import keys, lua
 from .scripts import read_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .scripts import Context, Reading
     from .store import Store
 
 _END = lua.load("end")
+_FINISH = lua.load("finish")
 _UNREGISTER = lua.load("unregister")
 _SWEEP = lua.load("sweep")
 
@@ -64,6 +65,24 @@ async def end(
         )
     )
     return reading, results
+
+
+async def finish(
+    store: Store,
+    org: str,
+    context: Context,
+    lease_id: bytes,
+    *,
+    notice: Mapping[str, object],
+    change_id: bytes,
+    entry: bytes,
+) -> tuple[Reading, str]:
+    """Ask a session to finish: ``asked``, ``ending`` (it is ended already) or ``unknown``."""
+    packed = msgpack.packb(dict(notice))
+    status, reading, _ = read_reply(
+        await store.call(_FINISH, org, [context.words(), lease_id, packed, change_id, entry])
+    )
+    return reading, status
 
 
 async def unregister(

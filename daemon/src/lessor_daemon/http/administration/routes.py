@@ -61,6 +61,7 @@ ROUTES = (
     ("GET", _ORG + "/sessions", sessions.sessions, "sessions"),
     ("GET", _SESSION, sessions.session, "session"),
     ("POST", _SESSION + "/end", sessions.end, "end_session"),
+    ("POST", _SESSION + "/finish", sessions.finish, "finish_session"),
     ("GET", _ORG + "/offline", offline.licenses, "offline_licenses"),
     ("POST", _ORG + "/offline", offline.issue, "issue_offline"),
     ("GET", _OFFLINE, offline.license, "offline_license"),

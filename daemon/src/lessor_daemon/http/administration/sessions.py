@@ -88,6 +88,17 @@ async def end(request: web.Request) -> web.Response:
     return answer(request, ending)
 
 
+async def finish(request: web.Request) -> web.Response:
+    """202 with the session, which is asked to finish and goes on until it does."""
+    caller = await authorize(request)
+    form = await read_optional_form(request)
+    text = form.fields.text("text", default="", longest=values.MAX_REASON, empty=True)
+    asked = await request.app[DIRECTORY].sessions.finish(
+        actor_of(request, caller), caller, request.match_info["org"], _id(request), text
+    )
+    return answer(request, asked, status=202)
+
+
 async def _page(
     request: web.Request, wanted: SessionFilter, *, is_past: bool
 ) -> tuple[list[dict[str, object]], str | None]:

@@ -323,6 +323,14 @@ def _sessions() -> Schema:
                 parameters=one,
             ),
         },
+        "/v1/orgs/{org}/sessions/{id}/finish": {
+            "post": call(
+                "Ask a session to finish by itself: its `lessor run` is told with the next renewal",
+                {"202": ("asked", ref("Session"))},
+                body="SessionFinish",
+                parameters=[_ORG, parameter("id", "path", UUID)],
+            ),
+        },
     }
 
 

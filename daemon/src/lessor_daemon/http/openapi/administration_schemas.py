@@ -302,6 +302,7 @@ def _sessions() -> Schema:
             ["id", "license", "state", "started"],
         ),
         "SessionEnd": body_of({"reason": REASON}, []),
+        "SessionFinish": body_of({"text": REASON}, []),
     }
 
 

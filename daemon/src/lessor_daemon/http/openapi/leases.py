@@ -121,11 +121,22 @@ def schemas() -> Schema:
             {
                 "renewed": list_of(UUID, MAX_RENEWALS),
                 "lost": list_of(ref("Lost"), MAX_RENEWALS),
-                "notices": {"type": "array"},
+                "notices": {"type": "array", "items": ref("Notice")},
                 "ttl": SECONDS,
                 "renew_after": SECONDS,
             },
             ["renewed", "lost", "notices", "ttl", "renew_after"],
+        ),
+        "Notice": object_of(
+            {
+                "lease": UUID,
+                "id": {"type": "string"},
+                "code": {"type": "string", "examples": ["finish"]},
+                "text": {"type": "string"},
+                "by": {"type": "string"},
+                "at": MOMENT,
+            },
+            ["lease", "code"],
         ),
         "Lost": object_of(
             {"id": UUID, "code": code(), "reason": {"type": "string"}}, ["id", "code", "reason"]

@@ -4,7 +4,8 @@
 -- Input
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 margin, fixed part, ms   3… lease ids, at most 500
--- Output  reply(clock, 'renewed', results): per id, in order, its ttl in ms, or why it is lost:
+-- Output  reply(clock, 'renewed', results): per id, in order, its ttl in ms (or {ttl, notice} where
+--   its holder is asked something, see finish.lua), or why it is lost:
 --   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
 -- @include keys clock ended machine session lease
 
@@ -25,7 +26,7 @@ for i, id in ipairs(ids) do
     if flags % 2 == 1 then
       results[i] = redis.call('HGET', ENDING, id)
     else
-      results[i] = ttl
+      results[i] = flags >= 4 and {ttl, redis.call('HGET', NOTICES, id)} or ttl
       extended[#extended + 1] = deadline(clock, ttl, margin)
       extended[#extended + 1] = id
     end

@@ -13,6 +13,7 @@ local ENDED = ORG .. 'ended'     -- zset: ended lease id -> see lib/ended.lua
 local WAITING = ORG .. 'waiting' -- zset: lease id of a waiter -> when it counts as gone
 local WAITERS = ORG .. 'waiter'  -- hash: lease id of a waiter -> record, see lib/line.lua
 local ENDING = ORG .. 'ending'   -- hash: lease id -> why it ends, see lib/ending.lua
+local NOTICES = ORG .. 'notices' -- hash: lease id -> what its holder is asked, see finish.lua
 local LICENSES = ORG .. 'licenses' -- set: names
 local EVENTS = ORG .. 'events'   -- stream: sessions that ended
 local AUDIT = ORG .. 'audit'     -- stream: changes of administration

@@ -1,7 +1,7 @@
 -- Leases: their records, and the two moments that count, the grant and the end.
 --
 -- A record is 4 bytes of ttl (ms, big endian) and 1 of flags (1: ending, see lib/ending.lua; 2: on a
--- named-user license), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
+-- named-user license; 4: there is a notice for its holder), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
 -- people), fingerprint of the request, owner, joined (lease clock when it began to wait, -1 if it
 -- never did), offered (granted from the line, not claimed yet), holder (the daemon's own), seats,
 -- group (lib/policy.lua), waited (ms in line until it was claimed).
@@ -9,7 +9,7 @@
 local LAPSE_AT_ONCE = 100 -- per call, so that no call pays for a burst
 
 local function write_record(id, lease)
-  local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0)
+  local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0) + (lease.noticed and 4 or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
     lease.joined, lease.offered, lease.holder, lease.seats, lease.group, lease.waited or 0,
@@ -20,7 +20,7 @@ local function parse_record(packed)
   local ttl, flags = struct.unpack('>I4B', packed)
   local fields = cmsgpack.unpack(string.sub(packed, 6))
   return {
-    ttl = ttl, ending = flags % 2 == 1, named = flags >= 2,
+    ttl = ttl, ending = flags % 2 == 1, named = flags % 4 >= 2, noticed = flags >= 4,
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
     fingerprint = fields[5], owner = fields[6], joined = fields[7], offered = fields[8],
     holder = fields[9], seats = fields[10], group = fields[11], waited = fields[12] or 0,
@@ -83,6 +83,7 @@ local function end_lease(clock, id, lease, reason)
     reason, text = string.match(redis.call('HGET', ENDING, id), '^(%S+) (.*)$')
     redis.call('HDEL', ENDING, id)
   end
+  if lease.noticed then redis.call('HDEL', NOTICES, id) end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', RECORDS, id)
   redis.call('SREM', use_key(lease.license), unpack(seat_names(id, lease.seats)))
