@@ -27,6 +27,8 @@ _LARGE = struct.Struct("!BBQ").pack
 class SocketWriter:
     """The sending side of one WebSocket."""
 
+    __slots__ = ("_transport",)
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
 

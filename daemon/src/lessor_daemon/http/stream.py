@@ -97,6 +97,21 @@ def _check_subprotocol(request: web.Request) -> None:
 class Stream:
     """One connection: reads frames, has them answered, and keeps within bounds."""
 
+    # There are ten thousands of them, and most are idle.
+    __slots__ = (
+        "_caller",
+        "_caller_until",
+        "_held",
+        "_leasing",
+        "_observe_renew",
+        "_request",
+        "_request_seconds",
+        "_room",
+        "_socket",
+        "_under_way",
+        "_writer",
+    )
+
     def __init__(
         self,
         request: web.Request,
