@@ -1,4 +1,4 @@
-"""What the scripts do, in plain Python: floating licenses without groups, as their headers say it.
+"""What the scripts do with floating licenses, in plain Python, as ``docs/policy.md`` says it.
 
 Written from the rules and not from the Lua, with lists and dicts instead of keys, and checked
 against the real scripts step by step. Times are ms; ``here`` is the server's replication id.
@@ -23,6 +23,19 @@ Ended = tuple[int, str, str, int, str]
 
 
 @dataclass(frozen=True)
+class Group:
+    """Those whose label ``team`` is the group's name; "" for everybody else."""
+
+    name: str = ""
+    head_start_ms: int = 0
+    reserve: int = 0
+    cap: int | None = None
+
+
+EVERYBODY_ELSE = Group()
+
+
+@dataclass(frozen=True)
 class Wish:
     """What an acquire asks for."""
 
@@ -33,6 +46,7 @@ class Wish:
     owner: str = "key:test"
     least: int = 1
     most: int = 1
+    team: str = ""
 
 
 @dataclass
@@ -46,18 +60,28 @@ class Lease:
     joined: int = -1
     offered: bool = False
     ending: str = ""
+    group: str = ""
 
 
 @dataclass
 class Waiter:
-    """A place in a line. ``parked``: the machine quota did not admit its machine."""
+    """A place in a line, by its ticket and its group's head start.
+
+    ``parked``: the machine quota did not admit its machine.
+    """
 
     id: int
     wish: Wish
     ticket: int
     joined: int
     gone_at: int
+    group: Group = EVERYBODY_ELSE
     parked: bool = False
+
+    @property
+    def place(self) -> int:
+        """Who has a head start stands where they would had they come that much earlier."""
+        return self.ticket - self.group.head_start_ms * 1000
 
 
 @dataclass
@@ -67,6 +91,16 @@ class License:
     seats: int
     machine_quota: int | None
     machines: dict[str, bool] = field(default_factory=dict)
+    policy: tuple[Group, ...] = ()
+    drained: bool = False
+
+    def group_of(self, wish: Wish) -> Group:
+        """The first that fits."""
+        return next((one for one in self.policy if one.name == wish.team), EVERYBODY_ELSE)
+
+    def most_ever(self, group: Group) -> int:
+        """Seats that can be free together."""
+        return self.seats if group.cap is None else min(self.seats, group.cap)
 
 
 class ScriptModel:
@@ -113,10 +147,19 @@ class ScriptModel:
         held = (lease for lease in self.leases.values() if lease.wish.license == license)
         return sum(lease.seats for lease in held)
 
+    def use_of_group(self, license: str, group: Group) -> int:
+        """Seats held by a group."""
+        leases = (one for one in self.leases.values() if one.wish.license == license)
+        return sum(one.seats for one in leases if one.group == group.name)
+
+    def room_in_group(self, license: str, group: Group) -> int:
+        """Seats more that its cap allows."""
+        return 1 << 30 if group.cap is None else group.cap - self.use_of_group(license, group)
+
     def line_of(self, license: str) -> list[Waiter]:
-        """In order of their tickets."""
+        """In order of their places."""
         mine = [waiter for waiter in self.line if waiter.wish.license == license]
-        return sorted(mine, key=lambda waiter: waiter.ticket)
+        return sorted(mine, key=lambda waiter: (waiter.place, waiter.id))
 
     def open(self, context: Context) -> None:
         """What every script does first."""
@@ -156,23 +199,23 @@ class ScriptModel:
             return ("conflict",)
         if license is None:
             return ("unknown_license",)
-        if 1 < wish.least > license.seats:
-            return ("too_many", str(license.seats))
+        group = license.group_of(wish)
+        if 1 < wish.least > license.most_ever(group):
+            return ("too_many", str(license.most_ever(group)))
         if not self.line_of(wish.license):
-            seats = min(wish.most, license.seats - self.use(wish.license))
-            if seats >= wish.least and self._admits(license, wish.machine):
+            free = license.seats - self.use(wish.license)
+            seats = min(wish.most, free, self.room_in_group(wish.license, group))
+            is_admitted = self._admits(license, wish.machine) and not license.drained
+            if seats >= wish.least and is_admitted:
                 lease = self._grant(id, wish, seats, self._lease_ms)
                 return ("granted", lease.token, True, None, seats)
             if not may_wait:
-                return ("full", "machines" if seats >= wish.least else "seats")
+                return ("full", self._blocked_by(license, wish))
         self._join(id, wish)
         self._serve(wish.license)
         if id in self.leases:
             return self._known(self.leases[id], wish)
-        no_machine = license.seats > self.use(wish.license) and not self._admits(
-            license, wish.machine
-        )
-        blocked = "machines" if no_machine else "seats"
+        blocked = self._blocked_by(license, wish)
         waiter = self._waiter(id)
         if waiter is None:
             raise AssertionError("one that is not granted stands in line")
@@ -181,6 +224,15 @@ class ScriptModel:
             return ("full", blocked)
         position = self.line_of(wish.license).index(waiter) + 1
         return ("queued", waiter.ticket, position, blocked)
+
+    def _blocked_by(self, license: License, wish: Wish) -> str:
+        if license.drained:
+            return "drained"
+        if self.room_in_group(wish.license, license.group_of(wish)) < wish.least:
+            return "cap"
+        if license.seats - self.use(wish.license) < wish.least:
+            return "seats"
+        return "seats" if self._admits(license, wish.machine) else "machines"
 
     def _known(self, lease: Lease, wish: Wish) -> tuple[object, ...]:
         if (lease.wish.license, lease.wish.content) != (wish.license, wish.content):
@@ -209,7 +261,7 @@ class ScriptModel:
         lease.until = self.now + self._lease_ms
         return self._ttl_ms
 
-    def restore(self, id: int, wish: Wish, token: int, seats: int) -> int | str:
+    def restore(self, id: int, wish: Wish, token: int, seats: int, group: str) -> int | str:
         """Put a lease back on the word of its certificate."""
         lease = self.leases.get(id)
         if lease is not None:
@@ -221,7 +273,7 @@ class ScriptModel:
             return self.ended[id][1]
         if not self.recovering_ms:
             return "unknown"
-        self._take(id, Lease(wish, seats, token, self.now + self._lease_ms))
+        self._take(id, Lease(wish, seats, token, self.now + self._lease_ms, group=group))
         return self._ttl_ms
 
     def release(self, id: int, asker: str) -> tuple[str, str]:
@@ -283,6 +335,19 @@ class ScriptModel:
         self._serve(name)
         return "made"
 
+    def set_policy(self, name: str, policy: tuple[Group, ...]) -> None:
+        """Who waits keeps the ticket, and stands where the new policy says."""
+        license = self.licenses[name]
+        license.policy = policy
+        for waiter in self.line_of(name):
+            waiter.group, waiter.parked = license.group_of(waiter.wish), False
+        self._serve(name)
+
+    def drain(self, name: str, *, drained: bool) -> None:
+        """Nobody new, or all as before."""
+        self.licenses[name].drained = drained
+        self._serve(name)
+
     def _end_lapsed(self, *, serve: bool = True) -> list[Ended]:
         lapsed = sorted(
             (lease.until, id) for id, lease in self.leases.items() if lease.until < self.now
@@ -323,7 +388,8 @@ class ScriptModel:
         waiter = self._waiter(id)
         if waiter is None:
             self._last_ticket = max(self._last_ticket + 1, self.now * 1000)
-            waiter = Waiter(id, wish, self._last_ticket, self.now, 0)
+            group = self.licenses[wish.license].group_of(wish)
+            waiter = Waiter(id, wish, self._last_ticket, self.now, 0, group)
             self.line.append(waiter)
         waiter.gone_at = self.now + GONE_MS
 
@@ -333,35 +399,50 @@ class ScriptModel:
     def _serve(self, name: str) -> None:
         """Offer what is free, until it is not or nobody may take it."""
         license = self.licenses.get(name)
-        if self.recovering_ms or license is None or not self.line_of(name):
+        if license is None or license.drained or self.recovering_ms or not self.line_of(name):
             return
         self._drop_gone()
         while (free := license.seats - self.use(name)) > 0:
-            line = self.line_of(name)
-            has_room = self._admits(license, "")
-            turn = next((one for one in line if has_room or not one.parked), None)
+            turn = self._whose_turn(name, license)
             if turn is None:
                 return
-            if 1 < turn.wish.least > license.seats:
+            room = self.room_in_group(name, turn.group)
+            if 1 < turn.wish.least > license.most_ever(turn.group):
                 self.line.remove(turn)
             elif turn.wish.least > free:
                 return
             elif not self._admits(license, turn.wish.machine):
                 turn.parked = True
-            elif self._is_held_up(license, line, turn):
+            elif self._is_held_up(license, self.line_of(name), turn):
                 return
             else:
                 self.line.remove(turn)
-                lease = self._grant(turn.id, turn.wish, min(turn.wish.most, free), OFFER_MS)
+                seats = min(turn.wish.most, free, room)
+                lease = self._grant(turn.id, turn.wish, seats, OFFER_MS)
                 lease.joined, lease.offered = turn.joined, True
 
+    def _whose_turn(self, name: str, license: License) -> Waiter | None:
+        """The first of each group may be it: of a group below its reserve, else by place."""
+        has_room = self._admits(license, "")
+        line = [one for one in self.line_of(name) if has_room or not one.parked]
+        firsts = []
+        for group in (*license.policy, EVERYBODY_ELSE):
+            first = next((one for one in line if one.group.name == group.name), None)
+            if first and first.wish.least <= self.room_in_group(name, group):
+                is_owed = group.reserve > self.use_of_group(name, group)
+                firsts.append((not is_owed, first.place, first))
+        return min(firsts, key=lambda one: one[:2])[2] if firsts else None
+
     def _is_held_up(self, license: License, line: list[Waiter], turn: Waiter) -> bool:
-        parked = next((one for one in line if one.parked), None)
-        return (
-            parked is not None
-            and parked.ticket < turn.ticket
-            and self.now - parked.joined >= MACHINE_PATIENCE_MS
-            and not all(license.machines.values())
+        """By the first of some group that machines have blocked for long."""
+        firsts = [
+            next((one for one in line if one.parked and one.group.name == group.name), None)
+            for group in (*license.policy, EVERYBODY_ELSE)
+        ]
+        return not all(license.machines.values()) and any(
+            one.place < turn.place and self.now - one.joined >= MACHINE_PATIENCE_MS
+            for one in firsts
+            if one
         )
 
     def _admits(self, license: License, machine: str) -> bool:
@@ -373,7 +454,8 @@ class ScriptModel:
         token = self.epoch * TOKENS_AN_EPOCH + self._counter
         # An offer keeps its machine only until it is claimed.
         offered = lasts_ms == OFFER_MS
-        lease = Lease(wish, seats, token, self.now + lasts_ms)
+        group = self.licenses[wish.license].group_of(wish)
+        lease = Lease(wish, seats, token, self.now + lasts_ms, group=group.name)
         self._take(id, lease, lasting=not (wish.ephemeral or offered))
         return lease
 

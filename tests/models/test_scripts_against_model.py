@@ -25,7 +25,7 @@ from lessor_daemon.store.store import Store
 from support.organization import LEASE_MS, TTL_MS, Organization, lease_id
 from support.stored import assert_consistent
 
-from models.script_model import ScriptModel, Wish, other
+from models.script_model import Group, ScriptModel, Wish, other
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,15 +36,24 @@ if TYPE_CHECKING:
 LICENSES = ("kre", "two")
 IDS = st.integers(1, 9)
 WISHES = st.builds(
-    lambda name, machine, ephemeral, owner, seats: Wish(
-        name, machine, ephemeral, owner=owner, least=seats[0], most=seats[1]
+    lambda name, machine, ephemeral, owner, seats, team: Wish(
+        name, machine, ephemeral, owner=owner, least=seats[0], most=seats[1], team=team
     ),
     st.sampled_from(("kre", "kre", "kre", "two")),
     st.sampled_from(("m1", "m2", "m3")),
     st.booleans(),
     st.sampled_from(("key:test", "key:test", "key:else")),
     st.sampled_from(((1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (3, 3))),
+    st.sampled_from(("", "", "web", "release")),
 )
+GROUPS = st.builds(
+    Group,
+    st.sampled_from(("web", "release")),
+    st.sampled_from((0, 0, 1_000, 5_000)),
+    st.sampled_from((0, 0, 1, 2)),
+    st.sampled_from((None, None, 1, 2)),
+)
+POLICIES = st.lists(GROUPS, max_size=2, unique_by=lambda group: group.name).map(tuple)
 PAUSES = st.sampled_from(
     (1, 400, 400, 1_900, 1_900, 3_001, 9_000, 61_000, LEASE_MS, LEASE_MS + 1, LEASE_MS + 1)
 )
@@ -62,7 +71,7 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
         self._called: Organization | None = None
         """Who made the last call, unless something has happened to the store since."""
         self._wishes: dict[int, Wish] = {}
-        self._certificates: dict[int, tuple[Wish, int, int]] = {}
+        self._certificates: dict[int, tuple[Wish, int, int, str]] = {}
 
     async def _open(self) -> Store:
         store = Store.open(self.url)
@@ -149,13 +158,14 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
                 owner=wish.owner,
                 seats=wish.least,
                 most_seats=wish.most,
+                labels={"team": wish.team},
                 wait=may_wait,
             )
         )
         assert _told(outcome) == expected
         assert _ended(organization.ended) == ended
         if isinstance(outcome, SeatGranted):
-            self._certificates[id] = (wish, outcome.token, outcome.seats)
+            self._certificates[id] = (wish, outcome.token, outcome.seats, outcome.group)
 
     @rule(daemon=st.integers(0, 1), ids=st.lists(IDS, min_size=1, max_size=4, unique=True))
     def renew(self, daemon: int, ids: list[int]) -> None:
@@ -177,11 +187,11 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
         self._restore(daemon, id)
 
     def _restore(self, daemon: int, id: int) -> None:
-        wish, token, seats = self._certificates[id]
+        wish, token, seats, group = self._certificates[id]
         if any(waiter.id == id for waiter in self._model.line):
             return  # a holder does not wait under the same id
         organization, _ = self._context(daemon)
-        expected = self._model.restore(id, wish, token, seats)
+        expected = self._model.restore(id, wish, token, seats, group)
         proven = Proven(
             lease_id=lease_id(id),
             license=wish.license,
@@ -193,7 +203,7 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
             owner=wish.owner,
             holder=b"\xc0",
             seats=seats,
-            group="",
+            group=group,
         )
         assert self._run(organization.restore(proven)) == [expected]
 
@@ -260,6 +270,33 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
         expected = self._model.set_quota(license, seats, machines, force=force)
         answer = self._run(organization.set_quota(seats, machines, license=license, force=force))
         assert answer.status == expected
+
+    @rule(daemon=st.integers(0, 1), license=st.sampled_from(LICENSES), policy=POLICIES)
+    def set_policy(self, daemon: int, license: str, policy: tuple[Group, ...]) -> None:
+        organization, _ = self._context(daemon)
+        self._model.set_policy(license, policy)
+        groups = [
+            {
+                "name": group.name,
+                "label": "team",
+                "value": group.name,
+                "head_start": group.head_start_ms,
+                "reserve": group.reserve,
+                "cap": -1 if group.cap is None else group.cap,
+            }
+            for group in policy
+        ]
+        self._run(organization.set_policy(*groups, license=license))
+
+    @rule(
+        daemon=st.integers(0, 1),
+        license=st.sampled_from(LICENSES),
+        drained=st.sampled_from((True, False, False)),
+    )
+    def drain(self, daemon: int, license: str, *, drained: bool) -> None:
+        organization, _ = self._context(daemon)
+        self._model.drain(license, drained=drained)
+        self._run(organization.drain(drained=drained, license=license))
 
     @rule(pause_ms=PAUSES, ticking=st.sampled_from((True, True, True, False)))
     def pass_time(self, pause_ms: int, *, ticking: bool) -> None:

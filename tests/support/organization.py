@@ -198,24 +198,24 @@ class Organization:
         self._learn(reading)
         return answer
 
-    async def set_policy(self, *groups: dict[str, object]) -> None:
+    async def set_policy(self, *groups: dict[str, object], license: str | None = None) -> None:
         """Each group as ``lua/lib/policy.lua`` has it."""
-        await self.set_packed_policy(msgpack.packb(list(groups), use_bin_type=False))
+        await self._set(license, policy=msgpack.packb(list(groups), use_bin_type=False))
 
     async def set_packed_policy(self, packed: bytes) -> None:
         await self._set(policy=packed)
 
-    async def drain(self, *, drained: bool = True) -> None:
-        await self._set(drained=int(drained))
+    async def drain(self, *, drained: bool = True, license: str | None = None) -> None:
+        await self._set(license, drained=int(drained))
 
-    async def _set(self, **fields: str | int | bytes) -> None:
+    async def _set(self, license: str | None = None, **fields: str | int | bytes) -> None:
         mark = changes.ChangeMark(None, os.urandom(8), b"")
         reading, _ = await changes.quota(
             self.store,
             self.slug,
             self._context(),
             mark,
-            license=self.license,
+            license=license or self.license,
             fields=fields,
             force=True,
         )
