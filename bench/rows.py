@@ -141,13 +141,12 @@ def renewals_on_time(directory: Path) -> Figure:
     return figure_of(name, "100 ms", p99, limit, at_most(1), "ms")
 
 
-def renewals_against_etcd(directory: Path, *, kind: str, reach: Reach) -> Figure:
-    """Renewals of 64 connections beside etcd's keep-alive over its HTTP gateway."""
+def renewals_against_etcd(directory: Path, *, kind: str, connections: int, reach: Reach) -> Figure:
+    """Renewals beside etcd's keep-alive over its HTTP gateway, on as many connections."""
     with ExitStack() as stack:
         etcd_port = stack.enter_context(servers.etcd(directory))
         _, store_socket = stack.enter_context(servers.store(directory / "store"))
         daemon = stack.enter_context(servers.daemon(directory / "daemon", store_socket))
-        connections = 64
         grant(store_socket, range(FIRST, FIRST + connections))
         job = {"connections": connections, "leases": 1, "first": FIRST}
         ours = stack.enter_context(
@@ -155,7 +154,8 @@ def renewals_against_etcd(directory: Path, *, kind: str, reach: Reach) -> Figure
         )
         theirs = stack.enter_context(servers.load(directory, **job, kind="etcd", port=etcd_port))
         rates, keep_alives = alternately(REPETITIONS, _rate(ours), _rate(theirs))
-    name = f"renewals over {'HTTP' if kind == 'renew-http' else 'the stream'}"
+    way = "HTTP" if kind == "renew-http" else "the stream"
+    name = f"renewals over {way}, {connections} connections"
     return figure_of(name, "etcd, HTTP gateway", rates, keep_alives, reach, "renewals/s")
 
 
@@ -189,11 +189,15 @@ ROWS = (
     Row("workers", size.two_workers),
     Row(
         "etcd-http",
-        lambda directory: renewals_against_etcd(directory, kind="renew-http", reach=at_least(0.9)),
+        lambda directory: renewals_against_etcd(
+            directory, kind="renew-http", connections=64, reach=at_least(0.9)
+        ),
     ),
     Row(
         "etcd-stream",
-        lambda directory: renewals_against_etcd(directory, kind="renew-stream", reach=at_least(3)),
+        lambda directory: renewals_against_etcd(
+            directory, kind="renew-stream", connections=500, reach=at_least(3)
+        ),
     ),
     Row("run-wall", lambda directory: light.wall(directory, over_tls=False)),
     Row("run-memory", lambda directory: light.memory(directory, over_tls=False)),

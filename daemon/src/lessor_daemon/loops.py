@@ -1,4 +1,4 @@
-"""The event loop: uvloop where it is installed, which carries about a third more calls."""
+"""The event loop: uvloop where it is installed, which makes each call about a tenth cheaper."""
 
 from __future__ import annotations
 
