@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.rig import mutants, plan
+from faults.rig import mutants, plan, report
 from faults.rig.rig import Load, Rig
 from faults.rig.service import judge
 
@@ -41,9 +41,12 @@ def test_only_the_wanted_nemeses_are_drawn() -> None:
 def test_whatever_fails_the_promise_is_kept(topology: str, tmp_path: Path) -> None:
     steps = plan.draw(SEED, SECONDS, topology)
     history = Rig(tmp_path, topology, steps, seconds=SECONDS, seed=SEED, load=LOAD).run()
+    history.save(tmp_path / "history.jsonl")
     assert history.faults
     assert any(run.is_process for run in history.ran)
-    assert judge(history) == [], "\n".join(str(step) for step in steps)
+    violations = judge(history)
+    report.write(tmp_path, topology, history, violations, wall_seconds=SECONDS)
+    assert violations == [], f"see {tmp_path}"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from .history import now
@@ -182,7 +182,7 @@ class FaultProxy:
         """The same bytes once more on another connection, later. Nobody waits for the answer."""
         await asyncio.sleep(self._chance.uniform(*DUPLICATE_AFTER_SECONDS))
         writer = None
-        message.at = now()
+        message = replace(message, at=now())  # the first one keeps its own time
         answers: list[Message] = []
         try:
             async with asyncio.timeout(LATE_ANSWER_SECONDS):
