@@ -6,22 +6,20 @@ Its scenario is the shortest that needs the rule.
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import plan
+from . import plan, sources
 from .plan import Step
 from .rig import Load, Rig
 from .service import judge
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .invariants import Violation
 
-ROOT = Path(__file__).parents[3]
-PARTS = ("protocol", "client", "daemon")
 LUA = "daemon/src/lessor_daemon/store/lua"
 
 
@@ -252,25 +250,20 @@ MUTANTS = (
 
 def make_sources(mutant: Mutant, directory: Path) -> tuple[Path, ...]:
     """A copy of the sources with the rule broken. Raises ``ValueError`` where a text has moved."""
-    for part in PARTS:
-        shutil.copytree(
-            ROOT / part / "src",
-            directory / part / "src",
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-        )
+    found = sources.copy(directory)
     for name, text, other in mutant.edits:
         path = directory / name
         content = path.read_text(encoding="utf-8")
         if content.count(text) != 1:
             raise ValueError(f"{name} has {text!r} {content.count(text)} times")
         path.write_text(content.replace(text, other), encoding="utf-8")
-    return tuple(directory / part / "src" for part in PARTS)
+    return found
 
 
 def try_out(mutant: Mutant, directory: Path, *, seed: int = 1) -> Verdict:
     """Run its scenario and judge."""
     began = time.monotonic()
-    sources = make_sources(mutant, directory / "sources")
+    broken = make_sources(mutant, directory / "sources")
     site = directory / "site"
     site.mkdir()
     rig = Rig(
@@ -278,7 +271,7 @@ def try_out(mutant: Mutant, directory: Path, *, seed: int = 1) -> Verdict:
         seconds=mutant.seconds,
         seed=seed,
         load=mutant.load,
-        sources=sources,
+        sources=broken,
     )
     history = rig.run()
     violations = judge(history)

@@ -16,6 +16,7 @@ from support.calls import Caller
 from support.waiting import wait_until
 
 from . import plan
+from . import sources as sources_now
 from .agents import Agents, living_processes
 from .clients import HABITS
 from .faults import Faults
@@ -68,7 +69,7 @@ class Rig:
         self._seconds = seconds
         self._seed = seed
         self._load = load or Load()
-        self._sources = sources
+        self._sources = sources or sources_now.copy(directory / "sources")
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def run(self) -> History:
