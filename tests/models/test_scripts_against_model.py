@@ -37,7 +37,15 @@ LICENSES = ("kre", "two")
 IDS = st.integers(1, 9)
 WISHES = st.builds(
     lambda name, machine, ephemeral, owner, seats, team: Wish(
-        name, machine, ephemeral, owner=owner, least=seats[0], most=seats[1], team=team
+        name,
+        machine,
+        ephemeral,
+        # Seats and labels are part of what a fingerprint stands for.
+        content=f"{seats} {team}".encode(),
+        owner=owner,
+        least=seats[0],
+        most=seats[1],
+        team=team,
     ),
     st.sampled_from(("kre", "kre", "kre", "two")),
     st.sampled_from(("m1", "m2", "m3")),
@@ -90,14 +98,16 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
     @initialize(
         trust=st.sampled_from(("durable", "durable", "new", "none")),
         faults=st.sampled_from((0, 0, 0, 1, 1, 2)),
+        policy=POLICIES,
     )
-    def begin(self, trust: str, faults: int) -> None:
+    def begin(self, trust: str, faults: int, policy: tuple[Group, ...]) -> None:
         """``faults`` may befall the store: most of them stop all grants for a minute."""
         self._faults = faults
         info = self._run(self._store.redis.info("replication"))
         self._daemons = [Organization(self._store, trust=trust) for _ in range(2)]
         self._model = ScriptModel(info["master_replid"], lease_ms=LEASE_MS, ttl_ms=TTL_MS)
         self._set_quotas()
+        self.set_policy(0, "kre", policy)
 
     def _set_quotas(self) -> None:
         for license, seats, machines in (("kre", 3, 2), ("two", 2, None)):
@@ -291,7 +301,7 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
     @rule(
         daemon=st.integers(0, 1),
         license=st.sampled_from(LICENSES),
-        drained=st.sampled_from((True, False, False)),
+        drained=st.sampled_from((True, False, False, False)),
     )
     def drain(self, daemon: int, license: str, *, drained: bool) -> None:
         organization, _ = self._context(daemon)
