@@ -79,6 +79,11 @@ def test_runs_that_only_touch_share_a_seat() -> None:
     assert not invariants.seats_and_machines(kept)
 
 
+def test_a_run_that_was_killed_at_its_first_stamp_does_not_run_on() -> None:
+    kept = history(ran=[run("a", 1, 1), run("b", 2, 5), run("c", 6, 9)])
+    assert not invariants.seats_and_machines(kept)
+
+
 def test_one_run_too_many_is_seen() -> None:
     broken = history(ran=[run("a", 0, 5), run("b", 4.9, 9)])
     assert numbers(invariants.seats_and_machines(broken)) == [1]

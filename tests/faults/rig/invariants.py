@@ -68,6 +68,8 @@ def seats_and_machines(history: History) -> list[Violation]:
 
 
 def _overshoots(runs: list[Ran], limits: list[Limit]) -> Iterator[Violation]:
+    # One killed at its first stamp has no length, and would begin after it had ended.
+    runs = [run for run in runs if run.ended > run.began]
     edges = sorted(
         # An end before a beginning at the same moment: those that only touch do not overlap.
         [(run.began, 1, run) for run in runs] + [(run.ended, 0, run) for run in runs],
