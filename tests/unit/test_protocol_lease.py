@@ -94,8 +94,18 @@ def test_no_seat_is_waited_for_until_the_wait_is_over() -> None:
 
 def test_the_retry_that_a_server_asks_for_never_passes_the_end_of_the_wait() -> None:
     state = lease.sent(lease.begin(0, wait_ms=5_000, connect_timeout_ms=30_000), 0)
-    state = lease.queued(state, 0, retry_after_ms=60_000)
+    state = lease.queued(state, 0, retry_after_ms=1_000)
+    state = lease.queued(lease.sent(state, 0), 0, retry_after_ms=60_000)
     assert state.due_ms == 5_000
+
+
+def test_the_first_request_is_answered_at_once_and_the_next_is_held() -> None:
+    state = lease.begin(0, wait_ms=60_000, connect_timeout_ms=30_000)
+    assert lease.hold_ms(state, 0) == 0
+    state = lease.queued(lease.sent(state, 0), 100, retry_after_ms=1_000)
+    assert (state.due_ms, lease.hold_ms(state, 100)) == (100, lease.HOLD_MS)
+    state = lease.queued(lease.sent(state, 100), 150, retry_after_ms=1_000)
+    assert state.due_ms == 1_150, "a server that does not hold sets the pace"
 
 
 def test_a_place_in_the_line_outlives_outages_each_shorter_than_the_connect_timeout() -> None:

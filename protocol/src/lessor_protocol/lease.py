@@ -165,8 +165,13 @@ def remaining_wait_ms(state: LeaseState, now_ms: int, *, longest_ms: int) -> int
 
 
 def hold_ms(state: LeaseState, now_ms: int) -> int:
-    """What to tell the server as ``hold``: its answer may take so long."""
-    return 0 if state.one_try else max(0, min(state.wait_until_ms - now_ms, HOLD_MS))
+    """What to tell the server as ``hold``: its answer may take so long.
+
+    The first is not held, so that people soon learn why they wait, and that a server is there.
+    """
+    if state.phase == ACQUIRING:
+        return 0
+    return max(0, min(state.wait_until_ms - now_ms, HOLD_MS))
 
 
 def attempt_timeout_ms(state: LeaseState, now_ms: int) -> int:
@@ -227,7 +232,12 @@ def queued(state: LeaseState, now_ms: int, *, retry_after_ms: int) -> LeaseState
     """The acquire got a place in the line."""
     if state.phase not in (ACQUIRING, WAITING):
         return _replace(state, sent_ms=None)
-    due_ms = min(now_ms + retry_after_ms, state.wait_until_ms)
+    # The first request was not held, so the next follows at once and is; then the server paces.
+    return _wait(state, now_ms, 0 if state.phase == ACQUIRING else retry_after_ms)
+
+
+def _wait(state: LeaseState, now_ms: int, pause_ms: int) -> LeaseState:
+    due_ms = min(now_ms + pause_ms, state.wait_until_ms)
     waiting = _replace(state, phase=WAITING, code="", due_ms=due_ms, sent_ms=None, failures=0)
     return passed(waiting, now_ms)
 
@@ -253,10 +263,10 @@ def _acquire_refused(
     state: LeaseState, now_ms: int, code: str, reason: str, retry_after_ms: int | None
 ) -> LeaseState:
     if code in NO_SEAT and not state.one_try:
-        return queued(state, now_ms, retry_after_ms=retry_after_ms or LAST_RETRY_MS)
+        return _wait(state, now_ms, retry_after_ms or LAST_RETRY_MS)
     if code == "recovering" and not state.one_try:
         # The server is there and will grant again: that is a wait for a seat, not for a server.
-        again = queued(state, now_ms, retry_after_ms=retry_after_ms or LAST_RETRY_MS)
+        again = _wait(state, now_ms, retry_after_ms or LAST_RETRY_MS)
         return _replace(again, code=code, reason=reason)
     if code in TRANSIENT and not state.one_try:
         return _again(state, now_ms, code, reason, retry_after_ms)

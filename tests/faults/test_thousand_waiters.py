@@ -1,0 +1,126 @@
+"""A thousand real ``lessor run`` processes in one line: none lost, in order, and light.
+
+``WAITERS=`` asks for another number.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.daemon import clean_environ
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from support.daemon import DaemonProcess, MakeDaemon
+
+WAITERS = int(os.environ.get("WAITERS", "1000"))
+WAVE = 50
+SEATS = 20
+MOST_MIB_EACH = 12
+"""Of agent and leash together, shared pages divided among those who share them."""
+
+BOOTSTRAP = f"""
+[[organization]]
+slug = "acme"
+[[organization.license]]
+name = "kre"
+seats = {SEATS}
+machines = "unlimited"
+ttl = "60s"
+[[organization.key]]
+name = "ci"
+scopes = ["run", "read"]
+secret_file = "ci.key"
+"""
+
+
+def line_of(daemon: DaemonProcess) -> int:
+    """How many wait."""
+    (license,) = daemon.caller().call("GET", "/v1/orgs/acme/licenses").body["items"]
+    return int(license["queue_length"])
+
+
+def is_line_of(daemon: DaemonProcess, length: int) -> bool:
+    """Whether all have joined."""
+    return line_of(daemon) == length
+
+
+def pss_mib(pid: int) -> float:
+    """A process' share of memory."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kib = next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))
+    return int(kib) / 1024
+
+
+def family(pid: int) -> list[int]:
+    """The agent and its leash."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [pid, *(int(one) for one in children.split())]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_thousand_waiting_runs_are_light_and_served_in_order(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    daemon = make_daemon(bootstrap=BOOTSTRAP)
+    daemon.start()
+    holder = str(uuid.uuid4())
+    ci = daemon.caller()
+    assert ci.acquire(id=holder, seats=SEATS).status == 201
+    served = tmp_path / "served"
+    environ = clean_environ({"LESSOR_URL": daemon.url, "LESSOR_API_KEY": daemon.key()})
+    command = [sys.executable, "-m", "lessor", "run", "-q", "--"]
+    began = time.monotonic()
+    with ExitStack() as stack:
+        runs: list[subprocess.Popen[bytes]] = []
+
+        def start_one() -> subprocess.Popen[bytes]:
+            script = f'echo "{len(runs) // WAVE} $LESSOR_FENCING_TOKEN" >> {served}'
+            run = subprocess.Popen(
+                [*command, "sh", "-c", script], env=environ, stdin=subprocess.DEVNULL
+            )
+            stack.enter_context(run)
+            stack.callback(run.kill)
+            return run
+
+        while len(runs) < WAITERS:
+            wave = min(WAVE, WAITERS - len(runs))
+            runs += [start_one() for _ in range(wave)]
+            wait_until(partial(is_line_of, daemon, len(runs)), 120, f"{len(runs)} in line")
+            assert ci.renew(holder).body["renewed"] == [holder]
+        started = time.monotonic()
+        each = [sum(pss_mib(pid) for pid in family(run.pid)) for run in runs[::20]]
+        mib = sum(each) / len(each)
+        before = cpu_seconds(daemon.pid)
+        time.sleep(5)  # not to be right: an idle line is looked at for so long
+        idle = (cpu_seconds(daemon.pid) - before) / 5
+        assert line_of(daemon) == WAITERS, "none has left while the line stood still"
+        ci.release(holder)
+        freed = time.monotonic()
+        assert [run.wait(600) for run in runs] == [0] * WAITERS
+        ended = time.monotonic()
+    lines = [line.split() for line in served.read_text().splitlines()]
+    in_order = [int(wave) for wave, _ in sorted(lines, key=lambda line: int(line[1]))]
+    assert in_order == sorted(in_order), "by their tokens, no wave came before an earlier one"
+    assert len(lines) == WAITERS
+    print(
+        f"{WAITERS} waiters: started in {started - began:.0f} s, {mib:.1f} MiB each, the daemon "
+        f"at {idle:.0%} of a core meanwhile, all served in {ended - freed:.0f} s"
+    )
+    assert mib <= MOST_MIB_EACH
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
