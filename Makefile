@@ -36,6 +36,7 @@ RIG := $(and $(SEED),--seed $(SEED)) $(and $(MINUTES),--minutes $(MINUTES)) \
 	$(and $(TOPOLOGY),--topology $(TOPOLOGY)) $(and $(NEMESIS),--nemesis $(NEMESIS)) \
 	$(and $(OUT),--out $(OUT)) $(and $(MUTANTS),--mutants)
 faults: export CHURN_ROUNDS ?= 200
+faults: export WAITERS ?= 1000
 faults: setup
 ifdef LONG
 	$(BIN)/pytest tests/faults --timeout=900 $(PYTEST)
