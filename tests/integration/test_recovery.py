@@ -6,7 +6,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.redis_server import available_servers, start_redis
+from support.external_store import ExternalStore
+from support.redis_server import available_servers
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -15,33 +16,6 @@ if TYPE_CHECKING:
 
     from support.calls import Answer, Caller
     from support.daemon import DaemonProcess
-    from support.redis_server import RedisServer
-
-DURABLE_OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-class ExternalStore:
-    """A Redis that can be killed and come back with its data, an older state, or none."""
-
-    def __init__(self, binary: str, directory: Path) -> None:
-        self._binary = binary
-        self.directory = directory
-        self.server: RedisServer | None = None
-
-    def start(self) -> str:
-        """The URL, once it answers."""
-        self.server = start_redis(self._binary, self.directory, *DURABLE_OPTIONS)
-        return self.server.url
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self.server is not None:
-            self.server.stop()
-
-    def forget(self) -> None:
-        """Delete what is on disk."""
-        for path in sorted(self.directory.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.fixture(params=sorted(available_servers()))
@@ -159,17 +133,12 @@ def test_a_store_put_back_from_an_older_copy_is_noticed(
     ci = daemon.caller("ci")
     first = acquire(ci, str(uuid.uuid4())).body["lease"]
     external.kill()
-    copy = {path: path.read_bytes() for path in external.directory.rglob("*") if path.is_file()}
+    copy = external.copy()
     external.start()
     assert until_answered(lambda: renew(ci, first)).status == 200
     ci.call("DELETE", f"/v1/leases/{first['id']}")
     second = until_answered(lambda: acquire(ci, str(uuid.uuid4()))).body["lease"]
-    external.kill()
-    external.forget()
-    for path, content in copy.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    external.start()
+    external.put_back(copy)
     renewal = until_answered(lambda: renew(ci, second))
     assert renewal.body["renewed"] == [second["id"]]
     assert acquire(ci, str(uuid.uuid4())).code == "recovering"

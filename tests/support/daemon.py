@@ -92,8 +92,8 @@ class DaemonProcess:
         """Of the daemon, not of its store."""
         return self._running().pid
 
-    def start(self, *, until: str = "ready") -> None:
-        """Start it and wait for the log line ``until``."""
+    def start(self, *more: str, until: str = "ready") -> None:
+        """Start it, this time with ``more`` options, and wait for the log line ``until``."""
         options = ["--listen", f"127.0.0.1:{self._port}", "--data-dir", str(self.data_dir)]
         options += ["--log-format", "json"]
         if self._bootstrap is not None:
@@ -101,7 +101,7 @@ class DaemonProcess:
         seen = len(self.log_lines())
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lessor_daemon", *options, *self._options],
+                [sys.executable, "-m", "lessor_daemon", *options, *self._options, *more],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

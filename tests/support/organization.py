@@ -161,6 +161,18 @@ class Organization:
         self._learn(reading)
         return results
 
+    async def sweep(self, wall_ms: int = 1_800_000_000_000) -> sessions.Swept:
+        reading, swept = await sessions.sweep(
+            self.store,
+            self.slug,
+            self._context(),
+            wall_ms=wall_ms,
+            sessions_since_ms=0,
+            audit_since_ms=0,
+        )
+        self._learn(reading)
+        return swept
+
     async def release(self, number: int, *, asker: str = OWNER) -> Released:
         reading, released = await scripts.release(
             self.store, self.slug, self._context(), lease_id(number), asker=asker

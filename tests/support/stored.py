@@ -20,7 +20,7 @@ ALWAYS = re.compile(
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
     r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending|notices"
-    r"|events|audit|offline|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
+    r"|events|audit|offline|facts|facts-at|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
     r"|[\w.-]+:(queue|parked-on|(ready|parked):[\w.-]*))"
 )
 
@@ -41,6 +41,7 @@ async def assert_at_rest(store: Store, org: str) -> None:
     await assert_consistent(store)
     kept = re.compile(
         rf"\{{{org}\}}:(clock|organization|members|keys|keys-used|licenses|ended|events|audit|offline"
+        r"|facts|facts-at"
         r"|[\w.-]+:(quota|machines|seen|registered|offline))"
     )
     left = [key.decode() for key in await _ask(store, "KEYS", f"{{{org}}}:*")]

@@ -44,10 +44,16 @@ class Daemons:
     def start(self, url: str, *orgs: str, ttl: str = "2s", until: str = "ready") -> DaemonProcess:
         """One that serves ``orgs``, each with one seat of ``kre``, once it has logged ``until``."""
         entries = [BOOTSTRAP.format(org=org, ttl=ttl, key=key_of(org)) for org in orgs or ("acme",)]
+        return self.start_with("".join(entries), url, ttl, until=until)
+
+    def start_with(
+        self, bootstrap: str, url: str, ttl: str, *, until: str = "ready"
+    ) -> DaemonProcess:
+        """One with a bootstrap file of the test's own."""
         made = self._make_daemon(
             *("--store", url, "--new-store", "--max-ttl", ttl),
             *("--secret-file", str(self._secret_file)),
-            bootstrap="".join(entries),
+            bootstrap=bootstrap,
             LESSOR_TEST="1",
             LESSOR_TEST_MIN_TTL="1s",
             LESSOR_TEST_MARGIN="1s",

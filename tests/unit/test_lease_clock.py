@@ -93,3 +93,9 @@ def test_nothing_lapses_while_recovering() -> None:
     assert not one.has_lapsed(6_000)
     assert one.is_recovering(8_999)
     assert not one.is_recovering(9_000)
+
+
+def test_a_new_epoch_is_at_least_the_present_second_and_not_that_of_the_start() -> None:
+    one = LeaseClock(epoch_floor=200_000_000, recovery_ms=60_000, trust="durable")
+    assert one.context(5_000).epoch_floor == 200_000_005
+    assert one.context(3_605_000).epoch_floor == 200_003_605

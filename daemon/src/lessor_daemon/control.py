@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+    from pathlib import Path
 
     from .config import Config
     from .leasing.memory import Remembered
@@ -44,6 +45,7 @@ class Assignment:
     secret: bytes
     clocks: Mapping[str, Remembered]
     data_is_copy: bool
+    administration: Path
 
 
 class Channel:

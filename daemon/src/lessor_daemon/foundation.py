@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from . import logs
 from .data_dir import load_or_make_secret, prepare_data_dir
+from .directory.memory import Memory
+from .directory.memory import memory_path as memory_of
 from .http.server import listen, url_of
 from .leasing.memory import ClockMemory, memory_path
 from .store.embedded import EmbeddedStore
@@ -36,6 +38,7 @@ class Foundation:
     store_url: str
     secret: bytes
     memory: ClockMemory
+    administration: Memory
 
     @property
     def url(self) -> str:
@@ -60,6 +63,10 @@ async def laid(config: Config) -> AsyncIterator[Foundation]:
         external_url = None if config.is_embedded else config.store
         memory = ClockMemory(memory_path(config.data_dir, external_url))
         await asyncio.to_thread(memory.load)
+        administration = Memory(memory_of(config.data_dir, external_url))
+        if config.new_store:
+            # The operator's word: what was remembered is about another store.
+            await asyncio.to_thread(administration.forget)
         listener = await listen(config.listen, "listen")
         stack.callback(listener.close)
         ops_listener = None
@@ -75,4 +82,5 @@ async def laid(config: Config) -> AsyncIterator[Foundation]:
             store_url=external_url or "unix://" + quote(str(embedded.socket_path)),
             secret=secret,
             memory=memory,
+            administration=administration,
         )

@@ -72,6 +72,11 @@ class Metrics:
         self.auth_failures_total = Counter(
             "lessor_auth_failures", "API keys that did not hold, by why", ["why"], registry=registry
         )
+        self.changes_reasserted_total = Counter(
+            "lessor_changes_reasserted",
+            "Changes of administration that the store forgot and that hold again",
+            registry=registry,
+        )
         self.lease_ended_total = Counter(
             "lessor_lease_ended", "Ended leases, by reason", ["reason"], registry=registry
         )

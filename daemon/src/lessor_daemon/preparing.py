@@ -91,15 +91,19 @@ class Preparing:
     async def _prepare(self) -> list[Path]:
         await self._store.ping()
         try:
+            await self._directory.say_again()
             if self._bootstrap is not None:
                 await self._directory.apply(self._bootstrap)
-            return await self._directory.first_start(self._config.data_dir)
+            made = await self._directory.first_start(self._config.data_dir)
+            # Once more: an emptied store has only now what is to be restricted.
+            await self._directory.say_again()
         except Problem as problem:
             if problem.code in TRANSIENT:
                 raise StoreUnavailable(problem.detail) from problem
             raise ConfigurationError(str(self._config.bootstrap), problem.detail) from problem
         except OSError as error:
             raise ConfigurationError(str(error.filename), str(error.strerror)) from error
+        return made
 
     async def _watch(self) -> None:
         """Say once when the store goes away and once when it is back.

@@ -77,7 +77,7 @@ def wire(config: Config, foundation: Foundation, metrics: Metrics) -> Services:
     settings = LeasingSettings(
         secret=foundation.secret,
         trust=trust,
-        started_wall_seconds=wall_ms() // 1000,
+        booted_wall_seconds=(wall_ms() - boottime_ms()) // 1000,
         max_ttl_ms=config.max_ttl_ms,
         margin_ms=config.margin_ms,
         stale_master_ms=config.failover_ms,
@@ -93,6 +93,7 @@ def wire(config: Config, foundation: Foundation, metrics: Metrics) -> Services:
         wall_ms=wall_ms,
         ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
         signing_keys=config.secret_file.parent / DIRECTORY_NAME,
+        memory=foundation.administration,
     )
     return Services(Serving(), store, directory, leasing, metrics)
 

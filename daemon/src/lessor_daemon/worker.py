@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import cli, control, logs, loops
 from .control import Channel
+from .directory.memory import Memory
 from .foundation import Foundation
 from .leasing.memory import BorrowedMemory
 from .metrics import Metrics
@@ -59,6 +60,7 @@ class _Worker:
             store_url=given.store_url,
             secret=given.secret,
             memory=BorrowedMemory(dict(given.clocks), is_copy=given.data_is_copy),
+            administration=Memory(given.administration),
         )
         process = ServerProcess(given.config, foundation, self._metrics)
         channel = await Channel.over(end)

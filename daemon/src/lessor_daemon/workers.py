@@ -220,6 +220,7 @@ class Workers:
             secret=foundation.secret,
             clocks=foundation.memory.clocks,
             data_is_copy=foundation.memory.is_copy,
+            administration=foundation.administration.path,
         )
 
     async def _listen(self, worker: Worker, tasks: asyncio.TaskGroup) -> None:

@@ -149,6 +149,23 @@ async def test_the_first_epoch_is_at_least_its_floor(acme: Organization) -> None
     assert acme.clock.epoch >= EPOCH_FLOOR
 
 
+async def test_tokens_do_not_go_back_when_a_daemon_that_was_idle_for_long_finds_the_store_empty(
+    acme: Organization, store: Store
+) -> None:
+    idle = acme.other_daemon()  # started with the other one, and has had no reply since
+    await store.redis.hset("{acme}:clock", "replid", "0" * 40)
+    acme.at_ms += 3_600_000
+    await acme.pass_time(1_000)
+    granted = await acme.acquire(1)
+    assert isinstance(granted, SeatGranted)
+    await store.redis.flushall()
+    idle.at_ms = acme.at_ms + 1_000
+    await idle.set_quota(1)
+    later = await idle.acquire(2)
+    assert isinstance(later, SeatGranted)
+    assert later.token > granted.token
+
+
 async def test_a_store_of_a_newer_lessor_is_refused(acme: Organization, store: Store) -> None:
     await store.redis.hset("{acme}:clock", "schema", "2")
     with pytest.raises(NewerStore):

@@ -28,8 +28,9 @@ from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.offline import OfflineRecord
 from lessor_daemon.times import wall_text
 
-from .changes import Plan, Quota, entry_of
+from .changes import Plan, Quota, entry_of, remember
 from .licenses import stored_fields
+from .restrictions import OFFLINE, ORGANIZATION, THERE, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .callers import Actor
     from .changes import Changes, RunScript
     from .licenses import Fields, Licenses
+    from .memory import Memory
     from .operator_audit import OperatorAudit
 
 VERSION = 1
@@ -108,14 +110,16 @@ class Backup:
         store: Store,
         run: RunScript,
         changes: Changes,
+        memory: Memory,
         licenses: Licenses,
-        operator_audit: OperatorAudit,
         *,
+        operator_audit: OperatorAudit,
         wall_ms: Callable[[], int],
     ) -> None:
         self._store = store
         self._run = run
         self._changes = changes
+        self._memory = memory
         self._licenses = licenses
         self._operator_audit = operator_audit
         self._wall_ms = wall_ms
@@ -176,6 +180,7 @@ class Backup:
             for record in wanted.keys:
                 if not await stored.place_key(self._store, record.key_id, slug):
                     raise Problem("conflict", f"the id of key {record.name!r} is in use elsewhere")
+        await self._begin_anew(actor, slug)
         for license in wanted.licenses:
             await self._restore_license(actor, wanted, license)
 
@@ -196,20 +201,22 @@ class Backup:
             # Last: an organization that is listed is complete.
             await stored.list_organization(self._store, slug)
 
+    async def _begin_anew(self, actor: Actor, slug: str) -> None:
+        """What daemons remember of an earlier organization of this name counts no more."""
+
+        async def decide() -> Plan[None]:
+            return Plan(None, "organization.restore", slug, facts={ORGANIZATION: (0, THERE)})
+
+        await self._changes.make(slug, actor, decide)
+
     async def _restore_license(
         self, actor: Actor, wanted: _Organization, license: _License
     ) -> None:
         """Offline licenses that were issued count again, even if the seats were lowered since."""
-        issued = [one for one in wanted.offline if one.license == license.name]
-        room: Fields = {
-            "seats": max(int(license.fields["seats"]), sum(one.seats for one in issued)),
-            "machines": -1,
-        }
-        for fields in (license.fields | room, license.fields):
-            await self._set(actor, wanted.slug, license.name, fields)
-            for record in issued:
+        await self._set(actor, wanted.slug, license.name, license.fields)
+        for record in wanted.offline:
+            if record.license == license.name:
                 await self._issue(actor, wanted.slug, record)
-            issued = []
 
     async def _set(self, actor: Actor, slug: str, name: str, fields: Fields) -> None:
         async def decide() -> Plan[None]:
@@ -223,7 +230,8 @@ class Backup:
             if await offline.find(self._store, slug, record.serial) is not None:
                 return  # an earlier attempt came so far
         plan = Plan(None, "offline.restore", record.serial)
-        await self._run(
+        facts = {str(Target(OFFLINE, record.serial)): (0, record.pack())}
+        _, issued = await self._run(
             slug,
             lambda context: offline.issue(
                 self._store,
@@ -232,5 +240,8 @@ class Backup:
                 record,
                 change_id=os.urandom(8),
                 entry=entry_of(actor, plan),
+                said=facts,
+                is_forgotten=True,
             ),
         )
+        await remember(self._memory, slug, issued.version, facts)

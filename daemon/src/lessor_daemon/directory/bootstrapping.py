@@ -14,8 +14,8 @@ from lessor_protocol.errors import Problem
 from lessor_daemon.bootstrap import Bootstrap, KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
 from lessor_daemon.data_dir import write_private
 from lessor_daemon.store import directory as stored
+from lessor_daemon.store import facts, leases
 from lessor_daemon.store import keys as key_names
-from lessor_daemon.store import leases
 from lessor_daemon.store.changes import AS_SEATS, UNLIMITED, Edit
 from lessor_daemon.store.directory import REVOKED, KeyRecord, Member
 
@@ -23,6 +23,7 @@ from . import api_keys
 from .callers import ADMIN, BOOTSTRAP, OPERATOR, READ, RUN
 from .changes import Plan
 from .policy import Group, pack_policy
+from .restrictions import ORGANIZATION, THERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,13 +58,17 @@ class Bootstrapping:
 
     async def apply(self, bootstrap: Bootstrap) -> None:
         """Make the store have what the file says."""
+        listed = set(await stored.organizations(self._store))
         for organization in bootstrap.organizations:
             slug = organization.slug
-            await self._apply_members(organization)
+            # What puts an organization there is no word against what was said of it at run time:
+            # the store may have been emptied. A value that is changed in one that is there is.
+            is_silent = slug not in listed
+            await self._apply_members(organization, is_silent=is_silent)
             for license in organization.licenses:
-                await self._apply_license(slug, license)
+                await self._apply_license(slug, license, is_silent=is_silent)
             for key in organization.keys:
-                await self._apply_key(slug, key)
+                await self._apply_key(slug, key, is_silent=is_silent)
             # Last: an organization that is listed is complete.
             await stored.list_organization(self._store, slug)
 
@@ -87,7 +92,7 @@ class Bootstrapping:
             made.append(path)
         return made
 
-    async def _apply_members(self, organization: OrganizationSpec) -> None:
+    async def _apply_members(self, organization: OrganizationSpec, *, is_silent: bool) -> None:
         slug = organization.slug
 
         async def decide() -> Plan[None]:
@@ -104,11 +109,22 @@ class Bootstrapping:
                     edits.append(Member(spec.email, spec.role, since).edit(slug))
                     after[spec.email] = spec.role
             shown = {"name": organization.name, "members": after}
-            return Plan(None, "bootstrap.organization", slug, None, shown, edits)
+            removed = await facts.fact(self._store, slug, ORGANIZATION) if name is None else None
+            return Plan(
+                None,
+                "bootstrap.organization",
+                slug,
+                None,
+                shown,
+                edits,
+                # One that the operator removed and the file still has begins anew.
+                facts={ORGANIZATION: (0, THERE)} if removed else {},
+                is_silent=is_silent,
+            )
 
         await self._changes.make(slug, BOOTSTRAP, decide)
 
-    async def _apply_license(self, org: str, spec: LicenseSpec) -> None:
+    async def _apply_license(self, org: str, spec: LicenseSpec, *, is_silent: bool) -> None:
         machines = UNLIMITED if spec.machines is None else spec.machines
         fields: Fields = {
             "kind": spec.kind,
@@ -120,11 +136,13 @@ class Bootstrapping:
         if spec.groups:
             fields["policy"] = pack_policy(_group(one) for one in spec.groups)
         if spec.name in await leases.license_names(self._store, org):
-            await self._licenses.change(BOOTSTRAP, org, spec.name, fields, force=True)
+            await self._licenses.change(
+                BOOTSTRAP, org, spec.name, fields, force=True, is_silent=is_silent
+            )
         else:
-            await self._licenses.add(BOOTSTRAP, org, spec.name, fields)
+            await self._licenses.add(BOOTSTRAP, org, spec.name, fields, is_silent=is_silent)
 
-    async def _apply_key(self, org: str, spec: KeySpec) -> None:
+    async def _apply_key(self, org: str, spec: KeySpec, *, is_silent: bool = True) -> None:
         known = next(
             (one for one in await stored.api_keys(self._store, org) if one.name == spec.name), None
         )
@@ -153,9 +171,11 @@ class Bootstrapping:
             state=REVOKED if spec.revoked else "",
             created_wall_seconds=created,
         )
-        await self._write_key(org, record, known)
+        await self._write_key(org, record, known, is_silent=is_silent)
 
-    async def _write_key(self, org: str, record: KeyRecord, known: KeyRecord | None) -> None:
+    async def _write_key(
+        self, org: str, record: KeyRecord, known: KeyRecord | None, *, is_silent: bool
+    ) -> None:
         taken = await stored.find_key(self._store, record.key_id)
         is_ours = taken is None or (taken.org, taken.name) == (org, record.name)
         if not is_ours or not await stored.place_key(self._store, record.key_id, org):
@@ -169,7 +189,9 @@ class Bootstrapping:
             if known is not None and known.key_id != record.key_id:
                 edits.append(Edit(key_names.api_keys(org), known.key_id))
             after = {"name": record.name, "scopes": sorted(record.scopes), "state": record.state}
-            return Plan(None, "bootstrap.key", record.key_id, None, after, edits)
+            return Plan(
+                None, "bootstrap.key", record.key_id, None, after, edits, is_silent=is_silent
+            )
 
         await self._changes.make(org, BOOTSTRAP, decide)
         if known is not None and known.key_id != record.key_id:

@@ -90,5 +90,8 @@ class Actor:
         return cls(caller.key_id, caller.key_name, caller.member or "", source, request)
 
 
+REASSERTION = Actor("", "reassertion", "", "", "")
+"""Changes that a store forgot, made again by a daemon that remembers them."""
+
 BOOTSTRAP = Actor("", "bootstrap", "", "", "")
 """Changes that the bootstrap file and the first start make."""

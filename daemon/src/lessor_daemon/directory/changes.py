@@ -18,15 +18,20 @@ from lessor_protocol.errors import Problem
 
 from lessor_daemon.store import changes as scripts
 from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.facts import Fact
+
+from .restrictions import facts_of_edits, facts_of_quota
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lessor_daemon.store.changes import Edit, EndOnline
+    from lessor_daemon.store.facts import Facts
     from lessor_daemon.store.scripts import Context, Reading
     from lessor_daemon.store.store import Store
 
     from .callers import Actor
+    from .memory import Memory
 
 Result = TypeVar("Result")
 Answer = TypeVar("Answer", bound="tuple[Reading, *tuple[Any, ...]]")
@@ -57,8 +62,11 @@ class Plan(Generic[Result]):
     """What a change would do.
 
     ``before`` and ``after`` are what the audit shows; no secret may be in them. Without edits,
-    quota or endings there is nothing to do, and nothing is recorded. ``is_recorded`` is False only
-    where the audit itself goes.
+    quota, endings or facts there is nothing to do, and nothing is recorded. ``is_recorded`` is
+    False only where the audit itself goes.
+
+    ``facts`` are those that edits and quota do not say by themselves (``restrictions``). A plan
+    that ``is_silent`` says nothing beyond them.
     """
 
     result: Result
@@ -71,11 +79,20 @@ class Plan(Generic[Result]):
     endings: Sequence[EndOnline] = ()
     quota: Quota | None = None
     is_recorded: bool = True
+    facts: Facts = field(default_factory=dict)
+    is_silent: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether everything is as wanted already."""
-        return not self.edits and not self.endings and self.quota is None
+        return not (self.edits or self.endings or self.facts) and self.quota is None
+
+    def says(self, org: str) -> Facts:
+        """All facts of it."""
+        if self.is_silent:
+            return self.facts
+        of_quota = facts_of_quota(self.quota.license, self.quota.fields) if self.quota else {}
+        return {**facts_of_edits(org, self.edits), **of_quota, **self.facts}
 
 
 @dataclass(slots=True)
@@ -89,9 +106,10 @@ class _Line:
 class Changes:
     """Makes changes. Every method may raise ``Problem``."""
 
-    def __init__(self, store: Store, run: RunScript) -> None:
+    def __init__(self, store: Store, run: RunScript, memory: Memory) -> None:
         self._store = store
         self._run = run
+        self._memory = memory
         self._lines: dict[str, _Line] = {}
 
     async def make(
@@ -129,9 +147,11 @@ class Changes:
             with store_problems():
                 version = await scripts.version(self._store, org)
                 plan = await decide()
-            if dry_run or plan.is_empty:
+            if dry_run or (plan.is_empty and not self._store.is_unconfirmed(org)):
                 return plan.result, len(plan.endings)
-            mark = scripts.ChangeMark(version, os.urandom(8), entry_of(actor, plan))
+            # Nothing to do, and yet something owed: the change before was done and not confirmed.
+            entry = b"" if plan.is_empty else entry_of(actor, plan)
+            mark = scripts.ChangeMark(version, os.urandom(8), entry, plan.says(org))
             ending = await self._try(org, mark, plan)
             if ending is not None:
                 return plan.result, ending
@@ -155,7 +175,10 @@ class Changes:
             )
             if answer.status == scripts.BELOW_USE:
                 raise _below_use(quota.license, answer)
-            return None if answer.status == scripts.MOVED else 0
+            if answer.status == scripts.MOVED:
+                return None
+            await remember(self._memory, org, answer.version, mark.facts)
+            return 0
         _, changed = await self._run(
             org,
             lambda context: scripts.change(
@@ -174,7 +197,17 @@ class Changes:
                 f"{plan.target} still holds seats; end its sessions and wait for its offline "
                 "licenses first",
             )
-        return None if changed.status == scripts.MOVED else changed.ending
+        if changed.status == scripts.MOVED:
+            return None
+        await remember(self._memory, org, changed.version, mark.facts)
+        return changed.ending
+
+
+async def remember(memory: Memory, org: str, version: int, facts: Facts) -> None:
+    """Write down what was said, before it is answered."""
+    made = [Fact(name, said or version, value) for name, (said, value) in facts.items()]
+    if made:
+        await asyncio.to_thread(memory.note, org, made)
 
 
 def entry_of(actor: Actor, plan: Plan[Any]) -> bytes:

@@ -192,7 +192,7 @@ class Keys:
             before = await self._find(caller, org, key_id)
             check_match(if_match, self.settings(before))
             await self._require_power_over(caller, org, before)
-            after = revoked(before, REVOKED if end_sessions else FINISHING)
+            after = before.revoked(REVOKED if end_sessions else FINISHING)
             edits = [] if after == before or before.state == REVOKED else [after.edit()]
             shown = (self.settings(before), self.settings(after))
             return Plan(None, "key.revoke", key_id, *shown, edits)
@@ -250,11 +250,6 @@ class Keys:
             return
         if caller.rank < max(Rank.ADMIN, Rank[member.role.upper()]):
             raise Problem("forbidden", f"the keys of {record.member} are not yours to manage")
-
-
-def revoked(record: KeyRecord, state: str) -> KeyRecord:
-    """The key, revoked; no secret from before a rotation stays good."""
-    return replace(record, state=state, old_digest=b"", old_until_wall_seconds=0)
 
 
 def _may_see(caller: Caller, record: KeyRecord) -> bool:

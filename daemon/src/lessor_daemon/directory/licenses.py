@@ -85,9 +85,15 @@ class Licenses:
         return found[0]
 
     async def add(
-        self, actor: Actor, org: str, name: str, fields: Mapping[str, str | int | bytes]
+        self,
+        actor: Actor,
+        org: str,
+        name: str,
+        fields: Mapping[str, str | int | bytes],
+        *,
+        is_silent: bool = False,
     ) -> dict[str, object]:
-        """Add a license; ``fields`` must hold the seats."""
+        """Add a license; ``fields`` must hold the seats. See ``Plan`` for ``is_silent``."""
         wanted = DEFAULTS | dict(fields)
         wanted["ttl"] = fields.get("ttl") or min(int(wanted["ttl"]), self._ttl_range_ms[1])
         self._check(wanted)
@@ -101,7 +107,8 @@ class Licenses:
             if len(names) >= MOST_LICENSES:
                 raise Problem("conflict", f"an organization has at most {MOST_LICENSES} licenses")
             quota = Quota(name, wanted, force=False)
-            return Plan(None, "license.add", name, None, _shown(wanted), quota=quota)
+            shown = _shown(wanted)
+            return Plan(None, "license.add", name, None, shown, quota=quota, is_silent=is_silent)
 
         await self._changes.make(org, actor, decide)
         return await self.get(org, name)
@@ -115,6 +122,7 @@ class Licenses:
         *,
         force: bool,
         if_match: str | None = None,
+        is_silent: bool = False,
     ) -> dict[str, object]:
         """Change what ``fields`` names, at run time.
 
@@ -133,7 +141,9 @@ class Licenses:
             quota = Quota(name, changed, force) if changed else None
             shown = _shown({one: before[one] for one in changed})
             action = "license.force" if force else "license.change"
-            return Plan(None, action, name, shown, _shown(changed), quota=quota)
+            return Plan(
+                None, action, name, shown, _shown(changed), quota=quota, is_silent=is_silent
+            )
 
         await self._changes.make(org, actor, decide)
         return await self.get(org, name)

@@ -17,7 +17,6 @@ from lessor_daemon.times import wall_text
 from .callers import Rank
 from .changes import Plan
 from .etags import check_match
-from .keys import revoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +128,7 @@ class Members:
                 {"keys_revoked": [one.key_id for one in keys]},
                 edits=[
                     Edit(key_names.members(org), email),
-                    *(revoked(one, state).edit() for one in keys),
+                    *(one.revoked(state).edit() for one in keys),
                     *(Edit(key_names.registered(org, name), email) for name in names),
                 ],
                 endings=[

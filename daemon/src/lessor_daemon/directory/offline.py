@@ -16,7 +16,8 @@ from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.offline import OfflineRecord
 from lessor_daemon.times import wall_text
 
-from .changes import Plan, entry_of
+from .changes import Plan, entry_of, remember
+from .restrictions import NOTHING, OFFLINE, Target
 from .values import LONGEST_OFFLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .callers import Actor
     from .changes import RunScript
     from .licenses import Licenses
+    from .memory import Memory
     from .signing_keys import SigningKeys
 
 
@@ -48,12 +50,15 @@ class OfflineLicenses:
         self,
         store: Store,
         run: RunScript,
+        memory: Memory,
         licenses: Licenses,
         signing_keys: SigningKeys,
+        *,
         wall_ms: Callable[[], int],
     ) -> None:
         self._store = store
         self._run = run
+        self._memory = memory
         self._licenses = licenses
         self._signing_keys = signing_keys
         self._wall_ms = wall_ms
@@ -98,14 +103,16 @@ class OfflineLicenses:
         shown = self.to_wire(record)
         entry = entry_of(actor, Plan(None, "offline.issue", record.serial, None, shown))
         change_id = os.urandom(8)
-        _, status, available = await self._run(
+        facts = {str(Target(OFFLINE, record.serial)): (0, record.pack())}
+        _, issued = await self._run(
             org,
             lambda context: stored.issue(
-                self._store, org, context, record, change_id=change_id, entry=entry
+                self._store, org, context, record, change_id=change_id, entry=entry, said=facts
             ),
         )
-        if status != stored.ISSUED:
-            raise _refused(status, wanted, available)
+        if issued.status != stored.ISSUED:
+            raise _refused(issued.status, wanted, issued.available)
+        await remember(self._memory, org, issued.version, facts)
         license = files.OfflineLicense(
             serial=record.serial,
             org=org,
@@ -138,7 +145,8 @@ class OfflineLicenses:
             plan = Plan(
                 None, "offline.return", serial, self.to_wire(record), self.to_wire(returned)
             )
-            await self._run(
+            facts = {str(Target(OFFLINE, serial)): (0, NOTHING)}
+            _, _, version = await self._run(
                 org,
                 lambda context: stored.give_back(
                     self._store,
@@ -147,8 +155,10 @@ class OfflineLicenses:
                     returned,
                     change_id=os.urandom(8),
                     entry=entry_of(actor, plan),
+                    said=facts,
                 ),
             )
+            await remember(self._memory, org, version, facts)
         return await self.get(org, serial)
 
     def to_wire(self, record: OfflineRecord) -> dict[str, object]:

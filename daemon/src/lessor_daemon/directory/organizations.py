@@ -16,6 +16,7 @@ from lessor_daemon.store.errors import store_problems
 
 from .changes import Plan
 from .etags import check_match
+from .restrictions import NOTHING, ORGANIZATION, THERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,7 @@ class Organizations:
                     member.edit(slug),
                     made.record.edit(),
                 ],
+                facts={ORGANIZATION: (0, THERE)},
             )
 
         await self._changes.make(slug, actor, decide)
@@ -130,6 +132,8 @@ class Organizations:
                 key_names.offline(slug),
                 key_names.events(slug),
                 key_names.audit(slug),
+                key_names.facts(slug),
+                key_names.facts_at(slug),
             ]
             members = await stored.members(self._store, slug)
             before = {"members": [asdict(one) for one in members.values()], "licenses": names}
@@ -143,6 +147,7 @@ class Organizations:
                 edits,
                 unused=names,
                 is_recorded=False,
+                facts={ORGANIZATION: (0, NOTHING)},
             )
 
         await self._changes.make(slug, actor, decide, dry_run=dry_run)

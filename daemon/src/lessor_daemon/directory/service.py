@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from lessor_daemon.store import directory as stored
 from lessor_daemon.store import leases
 
 from .audit import Audit
@@ -19,6 +21,7 @@ from .members import Members
 from .offline import OfflineLicenses
 from .operator_audit import OperatorAudit
 from .organizations import Organizations
+from .reassertion import Reassertion
 from .sessions import Sessions
 from .signing_keys import SigningKeys
 from .trials import Trials
@@ -26,7 +29,6 @@ from .upkeep import Upkeep
 from .users import RegisteredUsers
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
@@ -36,13 +38,15 @@ if TYPE_CHECKING:
 
     from .callers import Caller
     from .changes import RunScript
+    from .memory import Memory
 
 
 class Directory:
     """One part for each kind of thing; every method of a part may raise ``Problem``.
 
     ``run`` calls a script with an organization's lease clock: leasing's. ``signing_keys`` is the
-    directory of the keys that sign offline licenses.
+    directory of the keys that sign offline licenses, ``memory`` what this daemon remembers beside
+    the store.
     """
 
     def __init__(
@@ -55,11 +59,12 @@ class Directory:
         wall_ms: Callable[[], int],
         ttl_range_ms: tuple[int, int],
         signing_keys: Path,
+        memory: Memory,
     ) -> None:
         self.authentication = Authentication(
             store, metrics, boottime_ms=boottime_ms, wall_ms=wall_ms
         )
-        changes = Changes(store, run)
+        changes = Changes(store, run, memory)
         self.operator_audit = OperatorAudit(store)
         self.audit = Audit(store)
         self.keys = Keys(store, changes, wall_ms)
@@ -69,19 +74,41 @@ class Directory:
         self.trials = Trials(store, self.licenses, wall_ms)
         self.users = RegisteredUsers(store, changes, self.licenses, wall_ms)
         self.organizations = Organizations(store, changes, self.keys, self.operator_audit, wall_ms)
-        self.sessions = Sessions(store, run, wall_ms)
+        self.sessions = Sessions(store, run, memory, wall_ms)
         self.machines = Machines(store, run, self.sessions, wall_ms)
         self.signing_keys = SigningKeys(store, signing_keys, wall_ms)
-        self.offline = OfflineLicenses(store, run, self.licenses, self.signing_keys, wall_ms)
-        self.backup = Backup(
-            store, run, changes, self.licenses, self.operator_audit, wall_ms=wall_ms
+        self.offline = OfflineLicenses(
+            store, run, memory, self.licenses, self.signing_keys, wall_ms=wall_ms
         )
-        self._upkeep = Upkeep(store, run, self.licenses, wall_ms)
+        self.backup = Backup(
+            store,
+            run,
+            changes,
+            memory,
+            self.licenses,
+            operator_audit=self.operator_audit,
+            wall_ms=wall_ms,
+        )
+        self._store = store
+        self._memory = memory
+        reassertion = Reassertion(
+            store, run, changes, self.licenses, memory, metrics=metrics, wall_ms=wall_ms
+        )
+        self._upkeep = Upkeep(store, run, self.licenses, reassertion, wall_ms)
         self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Let the wall clock do its part, in a task of ``group`` until it ends."""
         group.create_task(self._upkeep.keep_up(), name="upkeep of the directory")
+
+    async def say_again(self) -> None:
+        """Make hold what a store forgot, before anything is decided on what it says now.
+
+        Raises ``StoreUnavailable`` or ``Problem``; may be called again.
+        """
+        known = await asyncio.to_thread(self._memory.organizations)
+        for org in sorted({*known, *await stored.organizations(self._store)}):
+            await self._upkeep.sweep(org)
 
     async def authenticate(self, api_key: str, operation: str = "", source: str = "") -> Caller:
         """Who holds this key; see ``Authentication``."""

@@ -10,13 +10,14 @@ import msgpack
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
 
-from lessor_daemon.store import leases
+from lessor_daemon.store import changes, leases
 from lessor_daemon.store import sessions as stored
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.times import wall_text
 
 from .callers import Rank
-from .changes import Plan, entry_of
+from .changes import Plan, entry_of, remember
+from .restrictions import ENDING, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 
     from .callers import Actor, Caller
     from .changes import RunScript
+    from .memory import Memory
 
 SCANNED_AT_ONCE = 500
 MOST_READ_FOR_A_PAGE = 5_000
 """Past sessions looked at for one page; a filter that fits few answers a short page."""
 NEWEST, OLDEST = "+", "-"
+ENDING_REMEMBERED_SECONDS = 900
+"""Longer than the longest ttl with its margin."""
 FINISH = "finish"
 """The code of a notice that asks a session to come to an end by itself."""
 
@@ -69,9 +73,12 @@ class SessionFilter:
 class Sessions:
     """The sessions of organizations. Every method may raise ``Problem``."""
 
-    def __init__(self, store: Store, run: RunScript, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, run: RunScript, memory: Memory, wall_ms: Callable[[], int]
+    ) -> None:
         self._store = store
         self._run = run
+        self._memory = memory
         self._wall_ms = wall_ms
 
     async def live(
@@ -208,7 +215,25 @@ class Sessions:
                 ),
             )
             count += results.count(1)
+            await self._remember_ending(org, part, reason, text)
         return count
+
+    async def _remember_ending(
+        self, org: str, lease_ids: Sequence[bytes], reason: str, text: str
+    ) -> None:
+        """Should the store forget the marks: only for as long as such a lease could be renewed."""
+        until = self._wall_ms() // 1000 + ENDING_REMEMBERED_SECONDS
+        value: bytes = msgpack.packb([until, reason, text])
+        await remember(
+            self._memory,
+            org,
+            await self._version(org),
+            {str(Target(ENDING, one.hex())): (0, value) for one in lease_ids},
+        )
+
+    async def _version(self, org: str) -> int:
+        with store_problems():
+            return await changes.version(self._store, org)
 
     async def _end_where(
         self, org: str, fits: Callable[[LeaseRecord], bool], reason: str, text: str

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .changes import RunScript
     from .licenses import Licenses
+    from .reassertion import Reassertion
 
 SWEEP_EVERY_SECONDS = 5.0
 SESSIONS_KEPT_DAYS = 90
@@ -40,11 +41,13 @@ class Upkeep:
         store: Store,
         run: RunScript,
         licenses: Licenses,
+        reassertion: Reassertion,
         wall_ms: Callable[[], int],
     ) -> None:
         self._store = store
         self._run = run
         self._licenses = licenses
+        self._reassertion = reassertion
         self._wall_ms = wall_ms
         self._reminded: dict[tuple[str, str], tuple[int, int]] = {}
         """Organization and license → expiry, and the number of days that was said last."""
@@ -54,15 +57,20 @@ class Upkeep:
         while True:
             await asyncio.sleep(SWEEP_EVERY_SECONDS)
             try:
-                for org in await directory.organizations(self._store):
-                    await self.sweep(org)
-            except (StoreUnavailable, Problem) as error:
+                orgs = await directory.organizations(self._store)
+            except StoreUnavailable as error:
                 _log.debug("sweep_failed", error=str(error))
+                continue
+            for org in orgs:
+                try:
+                    await self.sweep(org)
+                except Problem as problem:
+                    _log.debug("sweep_failed", org=org, error=problem.detail)
 
     async def sweep(self, org: str) -> None:
         """One organization. May raise ``Problem``."""
         now_ms = self._wall_ms()
-        await self._run(
+        reading, swept = await self._run(
             org,
             lambda context: sessions.sweep(
                 self._store,
@@ -73,6 +81,7 @@ class Upkeep:
                 audit_since_ms=now_ms - AUDIT_KEPT_DAYS * DAY_SECONDS * 1000,
             ),
         )
+        await self._reassertion.check(org, reading, swept.version)
         for use in await self._licenses.uses(org):
             if use.expires_wall_seconds:
                 self._remind(org, use, now_ms)

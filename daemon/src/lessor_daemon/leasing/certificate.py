@@ -32,6 +32,10 @@ class Claims:
     owner: str
     seats: int
     group: str
+    named: bool = False
+    """Whether the seat is a registered user's. Certificates of before do not say it."""
+    key_id: str = ""
+    """The API key that asked for it, so that revoking the key ends it also once put back."""
 
 
 _FIELDS = tuple(one.name for one in fields(Claims))

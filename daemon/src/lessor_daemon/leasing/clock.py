@@ -3,7 +3,8 @@
 The store holds an organization's clock; daemons keep it running by claiming how much time has
 passed since a reply. A claim rests on one anchor and never exceeds the time that truly passed
 since that reply was received, nor two seconds, so the clock can lag but not run fast. There is no
-clock in here: callers pass ``now_ms`` of ``CLOCK_BOOTTIME``.
+clock in here: callers pass ``now_ms`` of ``CLOCK_BOOTTIME``. ``epoch_floor`` is the least number of
+a new epoch at its zero.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class LeaseClock:
             epoch=self._epoch,
             replid=self._replid,
             highest_epoch=self._highest_epoch,
-            epoch_floor=self._epoch_floor,
+            # By the second: a store that was emptied long after the start, and that a daemon finds
+            # which has not seen the epochs in between, must not go back to that start.
+            epoch_floor=self._epoch_floor + now_ms // 1000,
             recovery_ms=self._recovery_ms,
             trust=self._trust,
         )

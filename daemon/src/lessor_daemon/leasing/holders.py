@@ -110,7 +110,7 @@ def _unpack(record: LeaseRecord) -> tuple[Machine, Process, dict[str, str]]:
 
 def to_proven(claims: Claims) -> Proven:
     """A lease to put back. The certificate does not say what runs: that shows as unknown."""
-    holder: bytes = msgpack.packb(("", claims.ephemeral, 0, "(unknown)", "", {}, ""))
+    holder: bytes = msgpack.packb(("", claims.ephemeral, 0, "(unknown)", "", {}, claims.key_id))
     return Proven(
         lease_id=claims.lease_id,
         license=claims.license,
@@ -123,4 +123,5 @@ def to_proven(claims: Claims) -> Proven:
         holder=holder,
         seats=claims.seats,
         group=claims.group,
+        named=claims.named,
     )

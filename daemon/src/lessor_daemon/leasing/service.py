@@ -353,6 +353,8 @@ class Leasing:
                 owner=caller.owner,
                 seats=seat.seats,
                 group=seat.group,
+                named=seat.named,
+                key_id=caller.key_id,
             ),
         )
         if seat.is_new:

@@ -19,12 +19,13 @@ class LeasingSettings:
     """How far the store is trusted, and the durations that follow from it, in ms.
 
     ``trust``: a restart of the store loses nothing if ``DURABLE``; if ``NEW``, a store without a
-    clock is a new one; if ``UNTRUSTED``, it may have lost anything.
+    clock is a new one; if ``UNTRUSTED``, it may have lost anything. ``booted_wall_seconds`` is what
+    the wall clock said when the boot clock was 0.
     """
 
     secret: bytes
     trust: str
-    started_wall_seconds: int
+    booted_wall_seconds: int
     max_ttl_ms: int = timing.MAX_TTL_MS
     margin_ms: int = timing.MARGIN_MS
     stale_master_ms: int = timing.FAILOVER_MS
@@ -48,5 +49,8 @@ class LeasingSettings:
 
     @property
     def epoch_floor(self) -> int:
-        """The least number of a new epoch: it orders tokens, and decides no lease."""
-        return self.started_wall_seconds - EPOCH_BEGIN_WALL_SECONDS
+        """The least number of a new epoch when the boot clock was 0; it grows by one a second.
+
+        It orders tokens, and decides no lease.
+        """
+        return self.booted_wall_seconds - EPOCH_BEGIN_WALL_SECONDS

@@ -6,17 +6,18 @@ if that is still the version, else it answers ``MOVED`` and the caller decides a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgpack
 
-from . import keys, lua
+from . import facts, keys, lua
 from .scripts import read_reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .facts import Facts
     from .scripts import Context, Reading
     from .store import Store
 
@@ -56,12 +57,14 @@ class EndOnline:
 class ChangeMark:
     """What orders a change and tells a repeated call of it: the version it was decided on.
 
-    ``entry`` is for the audit, empty for none. ``change_id`` is random.
+    ``entry`` is for the audit, empty for none. ``change_id`` is random. ``facts`` are what daemons
+    remember of it, see ``store/facts.py``.
     """
 
     version: int | None
     change_id: bytes
     entry: bytes
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ async def change(
                 _pack([_edit(one) for one in edits]),
                 _pack(list(unused)),
                 _pack([[one.license, one.email, one.reason, one.text] for one in endings]),
+                facts.pack(mark.facts),
             ],
         )
     )
@@ -142,6 +146,7 @@ async def quota(
                 version_word,
                 change_id,
                 entry,
+                facts.pack(mark.facts),
             ],
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -56,6 +56,10 @@ class KeyRecord:
         """Writes this key."""
         fields = asdict(self) | {"scopes": sorted(self.scopes)}
         return Edit(keys.api_keys(self.org), self.key_id, msgpack.packb(fields))
+
+    def revoked(self, state: str) -> KeyRecord:
+        """The key, revoked; no secret from before a rotation stays good."""
+        return replace(self, state=state, old_digest=b"", old_until_wall_seconds=0)
 
     @classmethod
     def unpack(cls, packed: bytes) -> KeyRecord:

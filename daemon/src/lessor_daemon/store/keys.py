@@ -119,6 +119,16 @@ def audit(org: str) -> str:
     return f"{{{org}}}:audit" if org else "lessor:operator-audit"
 
 
+def facts(org: str) -> str:
+    """Hash: what administration said last about each thing, see ``lua/lib/audit.lua``."""
+    return f"{{{org}}}:facts"
+
+
+def facts_at(org: str) -> str:
+    """Sorted set: the names of the facts by version."""
+    return f"{{{org}}}:facts-at"
+
+
 def offline(org: str) -> str:
     """Hash: serial number of an offline license → its record."""
     return f"{{{org}}}:offline"

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from . import keys, lua
+from . import facts, keys, lua
 from .scripts import read_reply
 
 if TYPE_CHECKING:
+    from .facts import Facts
     from .scripts import Context, Reading
     from .store import Store
 
@@ -46,6 +47,15 @@ class OfflineRecord:
         return packed
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """``status``: ``ISSUED``, ``FULL``, ``MACHINES_FULL`` or ``unknown_license``."""
+
+    status: str
+    available: int
+    version: int
+
+
 async def issue(
     store: Store,
     org: str,
@@ -54,12 +64,11 @@ async def issue(
     *,
     change_id: bytes,
     entry: bytes,
-) -> tuple[Reading, str, int]:
-    """Take the seats. Says how it went, and how many seats are available.
-
-    ``ISSUED``, ``FULL``, ``MACHINES_FULL`` or ``unknown_license``.
-    """
-    status, reading, (available,) = read_reply(
+    said: Facts,
+    is_forgotten: bool = False,
+) -> tuple[Reading, Issued]:
+    """Take the seats; those of a file that ``is_forgotten`` by the store, whatever is free."""
+    status, reading, (available, version) = read_reply(
         await store.call_durably(
             _ISSUE,
             org,
@@ -74,10 +83,12 @@ async def issue(
                 record.pack(),
                 change_id,
                 entry,
+                facts.pack(said),
+                int(is_forgotten),
             ],
         )
     )
-    return reading, ISSUED if status == "repeated" else status, available
+    return reading, Issued(ISSUED if status == "repeated" else status, available, version)
 
 
 async def give_back(
@@ -88,9 +99,13 @@ async def give_back(
     *,
     change_id: bytes,
     entry: bytes,
-) -> tuple[Reading, int]:
-    """Free the seats early; ``record`` says when it was returned. Says how many became free."""
-    _, reading, (freed,) = read_reply(
+    said: Facts,
+) -> tuple[Reading, int, int]:
+    """Free the seats early; ``record`` says when it was returned.
+
+    Says how many became free, and the version.
+    """
+    _, reading, (freed, version) = read_reply(
         await store.call_durably(
             _RETURN,
             org,
@@ -102,10 +117,11 @@ async def give_back(
                 record.pack(),
                 change_id,
                 entry,
+                facts.pack(said),
             ],
         )
     )
-    return reading, freed
+    return reading, freed, version
 
 
 async def find(store: Store, org: str, serial: str) -> OfflineRecord | None:

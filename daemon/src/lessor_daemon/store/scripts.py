@@ -94,6 +94,8 @@ class SeatGranted:
     holder: bytes
     seats: int
     group: str
+    named: bool = False
+    """Whether the seat is a registered user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ async def acquire(
     )
     lapsed = [_ended(item) for item in ended]
     if status == "granted":
-        token, ttl_ms, granted_at, is_new, waited, kept_holder, seats, group = rest
+        token, ttl_ms, granted_at, is_new, waited, kept_holder, seats, group, named = rest
         return (
             reading,
             lapsed,
@@ -179,6 +181,7 @@ async def acquire(
                 kept_holder,
                 seats,
                 group.decode(),
+                bool(named),
             ),
         )
     if status == "queued":
@@ -236,6 +239,7 @@ class Proven:
     holder: bytes
     seats: int
     group: str
+    named: bool = False
 
 
 async def restore(
@@ -261,6 +265,7 @@ async def restore(
             one.holder,
             one.seats,
             one.group,
+            one.named,
         )
         # The scripts' msgpack is the old one, which has no type for bytes beside strings.
         args += [one.lease_id, msgpack.packb(claims, use_bin_type=False)]

@@ -102,6 +102,15 @@ async def unregister(
     return (reading,)
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep ended, and the number of the organization's last change."""
+
+    offline_seats: int
+    machines: int
+    version: int
+
+
 async def sweep(
     store: Store,
     org: str,
@@ -110,14 +119,14 @@ async def sweep(
     wall_ms: int,
     sessions_since_ms: int,
     audit_since_ms: int,
-) -> tuple[Reading, int, int]:
-    """End what only the wall clock ends. Says how many offline seats and machines went."""
-    _, reading, (freed, dropped) = read_reply(
+) -> tuple[Reading, Swept]:
+    """End what only the wall clock ends."""
+    _, reading, found = read_reply(
         await store.call(
             _SWEEP, org, [context.words(), wall_ms // 1000, sessions_since_ms, audit_since_ms]
         )
     )
-    return reading, freed, dropped
+    return reading, Swept(*found)
 
 
 async def past(store: Store, org: str, *, before: str, since: str, about: int) -> list[PastSession]:

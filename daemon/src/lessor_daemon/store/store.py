@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from .topology.topology import Topology
 
 SCHEMA = 1
-DISK_MS = 3_000
-"""How long a change of administration may take to reach the server's disk."""
+CONFIRM_MS = 3_000
+"""How long a change of administration may take to reach the server's disk, or a replica."""
 
 PASSING = ("OOM", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "NOAUTH")
 ELSEWHERE = "non local key"
@@ -69,6 +69,7 @@ class Store:
         self._observe = observe
         self._boottime_ms = boottime_ms
         self._tells_of_disk = True
+        self._unconfirmed: set[str] = set()
 
     @classmethod
     def open(
@@ -123,18 +124,21 @@ class Store:
         finally:
             self._observe(script.name, time.perf_counter() - started)
 
+    def is_unconfirmed(self, org: str) -> bool:
+        """Whether the last durable call of ``org`` was made, but not confirmed in time."""
+        return org in self._unconfirmed
+
     async def call_durably(
         self, script: Script, org: str, args: list[bytes | str | int]
     ) -> list[Any]:
-        """Like ``call``, and back only when it is on the server's disk, where the server can tell.
+        """Like ``call``, and back only when it will outlive what may happen to the server.
 
-        Raises ``StoreUnavailable`` also when it was done but did not reach the disk in time.
+        It is on the server's disk, where the server can tell, and on a replica, where there are
+        any. Raises ``StoreUnavailable`` also when it was done and is not confirmed in time.
         """
-        if not self._tells_of_disk:
-            return await self.call(script, org, args)
         started = time.perf_counter()
         try:
-            answer, on_disk = await self.attempt(
+            answer, on_disk, replicas = await self.attempt(
                 lambda: self._evaluate_durably(script, keys.clock(org), args)
             )
         finally:
@@ -145,20 +149,37 @@ class Store:
         if isinstance(on_disk, Exception):
             self._tells_of_disk = False
             _log.warning("changes_not_confirmed_on_disk", reason=str(on_disk))
-        elif on_disk[0] < 1:
-            raise StoreUnavailable("the change did not reach the store's disk in time")
+        elif on_disk is not None and on_disk[0] < 1:
+            raise self._not_confirmed(org, "is not on the store's disk yet")
+        if replicas is not None and (isinstance(replicas, Exception) or replicas < 1):
+            raise self._not_confirmed(org, "is on no replica of the store yet")
+        self._unconfirmed.discard(org)
         result: list[Any] = answer
         return result
 
+    def _not_confirmed(self, org: str, what: str) -> StoreUnavailable:
+        self._unconfirmed.add(org)
+        return StoreUnavailable(f"it was done, but {what} and may be lost; do it again")
+
     async def _evaluate_durably(
         self, script: Script, key: str, args: list[bytes | str | int]
-    ) -> list[Any]:
-        # One connection for both: WAITAOF is about what its own connection wrote.
+    ) -> tuple[Any, Any, Any]:
+        """The script's answer, WAITAOF's and WAIT's; None for what is not asked."""
+        most_ms = self.topology.answer_ms
+        wait_ms = CONFIRM_MS if most_ms is None else min(CONFIRM_MS, most_ms // 3)
+        # One connection for all: waiting is about what its own connection wrote.
         pipeline = self.redis.pipeline(transaction=False)
         pipeline.eval(script.source, 1, key, *args)
-        pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+        if asks_disk := self._tells_of_disk:
+            pipeline.execute_command("WAITAOF", 1, 0, wait_ms)
+        if asks_replicas := self.topology.has_replicas(key):
+            pipeline.execute_command("WAIT", 1, wait_ms)
+        answers = iter(await pipeline.execute(raise_on_error=False))
+        return (
+            next(answers),
+            next(answers) if asks_disk else None,
+            next(answers) if asks_replicas else None,
+        )
 
     async def _evaluate(self, script: Script, key: str, args: list[bytes | str | int]) -> Any:  # noqa: ANN401  # redis has no types for replies
         try:

@@ -10,7 +10,7 @@
 --           12 least and 13 most seats wanted   14 labels, msgpack map
 -- Output  reply(clock, status, ended, ...)
 --   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder,
---                    seats, group
+--                    seats, group, is_named (on a named-user license)
 --   queued           ticket, position from 1, blocked_by, the license's ttl
 --   full             blocked_by: drained | cap | seats | machines
 --   ended            reason
@@ -64,7 +64,7 @@ local function known(lease)
     write_record(id, lease)
   end
   return reply(clock, 'granted', ended, lease.token, lease.ttl, lease.granted_at, is_new, waited,
-    lease.holder, lease.seats, lease.group)
+    lease.holder, lease.seats, lease.group, lease.named and 1 or 0)
 end
 
 local lease = find_lease(id)
@@ -102,7 +102,7 @@ local function new_lease(named, seats)
   }
   grant(clock, id, made, deadline(clock, quota.ttl, margin))
   return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder, seats,
-    made.group)
+    made.group, named and 1 or 0)
 end
 
 -- The seat is the registered user's, who has it on one machine at a time: the newest activation

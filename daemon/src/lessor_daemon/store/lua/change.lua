@@ -8,6 +8,7 @@
 --              without a field the key. A license can also leave the set of licenses
 --            6 licenses that must hold no seat, msgpack
 --            7 members whose online session ends, msgpack: {license, e-mail, reason, text} each
+--            8 facts (lib/audit.lua)
 -- Output  reply(clock, status, version, ending): changed | repeated | moved | in_use
 -- @include keys clock ended machine session lease ending audit
 
@@ -47,4 +48,4 @@ local ending = 0
 for _, one in ipairs(endings) do
   ending = ending + end_online(one[1], one[2], one[3], one[4])
 end
-return reply(clock, 'changed', record_change(change_id, entry), ending)
+return reply(clock, 'changed', record_change(clock, change_id, entry, ARGV[8]), ending)

@@ -20,5 +20,5 @@ if lease.ending then return reply(clock, 'ending') end
 lease.noticed = true
 write_record(id, lease)
 redis.call('HSET', NOTICES, id, ARGV[3])
-record_change(change_id, ARGV[5])
+record_change(clock, change_id, ARGV[5], '')
 return reply(clock, 'asked')

@@ -8,7 +8,7 @@
 --            seconds, 0 none), retention (seconds, -1 until removed), offline_allowed, product,
 --            policy (msgpack, lib/policy.lua), drained
 --            4 '1' to force   5 version it was decided on ('': any)   6 id of this change
---            7 entry for the audit
+--            7 entry for the audit   8 facts (lib/audit.lua)
 -- Output  reply(clock, status, version, leases, machines, offline, registered users): status is
 --   set | repeated | moved | below_use
 -- @include keys clock ended machine session lease audit offline policy seats line
@@ -50,4 +50,4 @@ for field, value in pairs(fields) do redis.call('HSET', quota_key(license), fiel
 if fields.policy then regroup_line(license, parse_policy(fields.policy)) end
 if fields.retention then apply_retention(license, tonumber(fields.retention)) end
 serve_line(clock, license)
-return answer('set', record_change(change_id, ARGV[7]))
+return answer('set', record_change(clock, change_id, ARGV[7], ARGV[8]))

@@ -6,26 +6,54 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 margin, fixed part, ms   3 wall clock, ms
 --            then for each lease, at most 500: id, and msgpack of {license, machine, ephemeral,
---            token, ttl ms, fingerprint, owner, holder, seats, group}
+--            token, ttl ms, fingerprint, owner, holder, seats, group, named}
 -- Output  reply(clock, 'restored', results): per lease, in order, its ttl in ms, or why it is lost:
 --   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
--- @include keys clock ended machine session lease policy seats line
+-- @include keys clock ended machine session lease ending policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
 local margin, wall_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 
+-- Whether administration took the user off the list: the fact of lib/audit.lua, since the list itself
+-- may not be back yet.
+local function is_withdrawn(license, email)
+  local fact = redis.call('HGET', FACTS, 'user ' .. license .. ' ' .. email)
+  return fact and cmsgpack.unpack(fact)[2] == ''
+end
+
+-- A registered user is online again. Of two activations the later one, which has the larger token,
+-- took over, whichever is put back first.
+local function put_back_online(id, lease)
+  local email = string.match(lease.owner, '^member:(.+)$')
+  if not email then return end
+  local other_id = redis.call('HGET', online_key(lease.license), email)
+  local other = other_id and find_lease(other_id)
+  if other and other.token > lease.token then
+    mark_ending(id, lease, 'taken_over', 'activated on machine ' .. other.machine)
+    return
+  end
+  if other then mark_ending(other_id, other, 'taken_over', 'activated on machine ' .. lease.machine) end
+  redis.call('HSET', online_key(lease.license), email, id)
+  if is_withdrawn(lease.license, email) then
+    mark_ending(id, lease, 'withdrawn', 'the license was withdrawn from you')
+  end
+end
+
+-- Answers its ttl, or why it is ending: it was when the store forgot it, or should have been.
 local function put_back(id, packed)
   local claims = cmsgpack.unpack(packed)
   local lease = {
     license = claims[1], machine = claims[2], ephemeral = claims[3], token = claims[4],
     ttl = claims[5], fingerprint = claims[6], owner = claims[7], holder = claims[8],
-    seats = claims[9], group = claims[10], granted_at = wall_ms, joined = -1, offered = false,
+    seats = claims[9], group = claims[10], named = claims[11], granted_at = wall_ms, joined = -1,
+    offered = false, ending = redis.call('HEXISTS', ENDING, id) == 1,
   }
   take_seats(id, lease, deadline(clock, lease.ttl, margin))
   unpark(lease.license, lease.machine)
-  return lease.ttl
+  if lease.named then put_back_online(id, lease) end
+  return lease.ending and redis.call('HGET', ENDING, id) or lease.ttl
 end
 
 local results = {}

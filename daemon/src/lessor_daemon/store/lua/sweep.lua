@@ -5,8 +5,8 @@
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 now, wall clock seconds
 --            3 oldest session and 4 oldest audit entry to keep, wall clock ms
--- Output  reply(clock, 'swept', offline seats freed, machines dropped)
--- @include keys clock ended machine session lease offline policy seats line
+-- Output  reply(clock, 'swept', offline seats freed, machines dropped, version)
+-- @include keys clock ended machine session lease audit offline policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -17,6 +17,12 @@ for _, license in ipairs(redis.call('SMEMBERS', LICENSES)) do
   freed, dropped = freed + seats, dropped + machines
   if seats + machines > 0 then serve_line(clock, license) end
 end
+if not clock.recovering then
+  -- Marks of leases that nobody put back, see end.lua.
+  for _, id in ipairs(redis.call('HKEYS', ENDING)) do
+    if redis.call('HEXISTS', RECORDS, id) == 0 then redis.call('HDEL', ENDING, id) end
+  end
+end
 redis.call('XTRIM', EVENTS, 'MINID', '~', ARGV[3])
 redis.call('XTRIM', AUDIT, 'MINID', '~', ARGV[4])
-return reply(clock, 'swept', freed, dropped)
+return reply(clock, 'swept', freed, dropped, version_now())

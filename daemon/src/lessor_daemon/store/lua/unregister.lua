@@ -20,6 +20,6 @@ for _, one in ipairs(cmsgpack.unpack(ARGV[4])) do
     forget_machine(license, machine)
   end
 end
-record_change(ARGV[2], ARGV[3])
+record_change(clock, ARGV[2], ARGV[3], '')
 for license in pairs(licenses) do serve_line(clock, license) end -- who waited for a machine may go
 return reply(clock, 'unregistered')

@@ -33,6 +33,7 @@ class ClusterTopology(WatchedTopology[ClusterView]):
         self._seeds = set(url.nodes)
         self._known = self._seeds
         self._owners: dict[int, Address] = {}
+        self._view: ClusterView | None = None
         # Apart from the connections for calls: a question must not stand in line behind scripts.
         self._asked = Clients(
             url.of_server, connections=2, answer_seconds=failover_ms / 1000 / LOOKS
@@ -42,6 +43,10 @@ class ClusterTopology(WatchedTopology[ClusterView]):
         """Close all connections."""
         await super().close()
         await self._asked.close()
+
+    def has_replicas(self, key: str) -> bool:
+        """Whether the nodes know of any for the key's owner, there or away."""
+        return self._view is not None and self._view.has_replicas(key.encode())
 
     async def servers(self) -> dict[str, Redis]:
         """All nodes, replicas too: they may become masters."""
@@ -54,6 +59,7 @@ class ClusterTopology(WatchedTopology[ClusterView]):
         view = ClusterView([one for one in answers if one is not None])
         if view.addresses:
             self._known = view.addresses
+            self._view = view
         return view
 
     def _replaced_by(self, view: ClusterView) -> set[Address]:

@@ -26,6 +26,8 @@ class ClusterNode:
     is_master: bool
     epoch: int
     ranges: tuple[tuple[int, int], ...]
+    master_id: str = ""
+    """Of a replica: whose."""
 
     def owns(self, slot: int) -> bool:
         """Whether this node has the slot."""
@@ -88,6 +90,12 @@ class ClusterView:
         """The node that a majority names for the key's slot."""
         return self._owner(key_slot(key))
 
+    def has_replicas(self, key: bytes) -> bool:
+        """Whether anyone knows a replica of the key's owner, there or away."""
+        named = [answer.owner(key_slot(key)) for answer in self._answers]
+        owners = {node.node_id for node in named if node is not None}
+        return any(node.master_id in owners for answer in self._answers for node in answer.nodes)
+
     def _owner(self, slot: int) -> Address | None:
         if slot not in self._owners:
             self._owners[slot] = self._find_owner(slot)
@@ -137,7 +145,7 @@ def parse_nodes(text: str) -> tuple[ClusterNode, ...]:
 
 
 def _parse_line(line: str) -> ClusterNode:
-    node_id, endpoint, flags, _master, _ping, _pong, epoch, _link, *slots = line.split()
+    node_id, endpoint, flags, master, _ping, _pong, epoch, _link, *slots = line.split()
     host, _, port = endpoint.partition("@")[0].rpartition(":")
     words = flags.split(",")
     is_reached = bool(host) and "noaddr" not in words
@@ -148,6 +156,7 @@ def _parse_line(line: str) -> ClusterNode:
         is_master="master" in words,
         epoch=int(epoch),
         ranges=tuple(_range(one) for one in slots if not one.startswith("[")),
+        master_id=master.strip("-"),
     )
 
 

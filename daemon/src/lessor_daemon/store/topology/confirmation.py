@@ -105,6 +105,10 @@ class WatchedTopology(ABC, Generic[ViewT]):
         """A server did not do as the last round said: ask at once."""
         self._doubt.set()
 
+    @abstractmethod
+    def has_replicas(self, key: str) -> bool:
+        """Whether the master of ``key`` is known to have replicas."""
+
     async def look(self) -> None:
         """Ask all voters once."""
         asked_ms = self._boottime_ms()

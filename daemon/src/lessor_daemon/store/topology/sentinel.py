@@ -33,11 +33,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SentinelAnswer:
-    """The master that one sentinel names, and how many sentinels it knows, itself included."""
+    """The master that one sentinel names, and how many sentinels it knows, itself included.
+
+    ``replicas`` counts those that it knows, also while they are away.
+    """
 
     sentinel_id: str
     master: Address
     sentinels: int
+    replicas: int = 0
 
 
 class SentinelView:
@@ -51,6 +55,7 @@ class SentinelView:
         self._answers = len(voices)
         self._all = max([listed, *(answer.sentinels for answer in answers)])
         self.master: Address | None = None
+        self.replicas = max((answer.replicas for answer in answers), default=0)
         votes = Counter(answer.master for answer in voices.values())
         for master, count in votes.most_common(1):
             if count >= self._needed:
@@ -90,6 +95,11 @@ class SentinelTopology(WatchedTopology[SentinelView]):
             url.of_sentinel, connections=2, answer_seconds=failover_ms / 1000 / LOOKS
         )
         self._master: Address | None = None
+        self._replicas = 0
+
+    def has_replicas(self, key: str) -> bool:  # noqa: ARG002  # one master holds all keys
+        """Whether the sentinels know of any, there or away."""
+        return self._replicas > 0
 
     async def close(self) -> None:
         """Close all connections."""
@@ -121,7 +131,10 @@ class SentinelTopology(WatchedTopology[SentinelView]):
 
     async def _ask(self) -> SentinelView:
         answers = await asyncio.gather(*(self._ask_one(node) for node in self._nodes))
-        return SentinelView(self._service, len(self._nodes), [one for one in answers if one])
+        view = SentinelView(self._service, len(self._nodes), [one for one in answers if one])
+        if view.master is not None:
+            self._replicas = view.replicas
+        return view
 
     def _replaced_by(self, view: SentinelView) -> set[Address]:
         if view.master is None or view.master == self._master:
@@ -141,8 +154,13 @@ class SentinelTopology(WatchedTopology[SentinelView]):
         if not named:
             return None
         host, port = named
-        sentinels = int(_fields(master)["num-other-sentinels"]) + 1
-        return SentinelAnswer(sentinel_id.decode(), Address(host.decode(), int(port)), sentinels)
+        fields = _fields(master)
+        return SentinelAnswer(
+            sentinel_id.decode(),
+            Address(host.decode(), int(port)),
+            sentinels=int(fields["num-other-sentinels"]) + 1,
+            replicas=int(fields["num-slaves"]),
+        )
 
     def _about(self, question: str) -> tuple[str, str]:
         return question, self._service

@@ -43,6 +43,9 @@ class Topology(Protocol):
     def start(self, group: asyncio.TaskGroup) -> None:
         """Watch for changes in tasks of ``group``."""
 
+    def has_replicas(self, key: str) -> bool:
+        """Whether the server of ``key`` is known to have replicas, of which one may take over."""
+
     def doubt(self) -> None:
         """A call failed: look again."""
 

@@ -18,6 +18,8 @@ local LICENSES = ORG .. 'licenses' -- set: names
 local EVENTS = ORG .. 'events'   -- stream: sessions that ended
 local AUDIT = ORG .. 'audit'     -- stream: changes of administration
 local OFFLINE = ORG .. 'offline' -- hash: serial -> record of an offline license, the daemon's own
+local FACTS = ORG .. 'facts'     -- hash: name -> what administration said last, see lib/audit.lua
+local FACTS_AT = ORG .. 'facts-at' -- zset: the same names by version
 local ENDING_CHANNEL = 'lessor:ending' -- published: the id of a lease that has begun to end
 
 local function quota_key(license) return ORG .. license .. ':quota' end       -- hash

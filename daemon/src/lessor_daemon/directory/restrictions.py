@@ -1,0 +1,151 @@
+"""What a daemon says again to a store that forgot: only what restricts.
+
+A fact is what administration said last about one thing. Here stands which facts a change says, and
+what a fact still asks for when the store is behind it. The rule: a fact may take seats, rights and
+terms away, and never gives any. So a daemon that knows only a part of what was said can make
+things too strict, which an admin sees and mends, and never too lax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lessor_daemon.store import keys as key_names
+from lessor_daemon.store.changes import AS_SEATS, UNLIMITED
+from lessor_daemon.store.directory import FINISHING, REVOKED, KeyRecord
+
+from .callers import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lessor_daemon.store.changes import Edit
+    from lessor_daemon.store.facts import Facts
+
+    from .licenses import Fields
+
+ORGANIZATION = "organization"
+"""The fact without a target: nothing that was said before it counts. Empty for a removed one."""
+LICENSE = "license"
+MEMBER = "member"
+USER = "user"
+KEY = "key"
+OFFLINE = "offline"
+ENDING = "ending"
+"""A session that is being ended; only daemons remember it, see ``Memory``."""
+
+LIMITS = ("seats", "machines", "drained", "starts", "expires", "offline_allowed")
+"""Settings of a license that restrict; each is a fact of its own."""
+
+NOTHING = b""
+THERE = b"1"
+
+_STATES = ("", FINISHING, REVOKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A fact's name, taken apart: ``kind`` and up to two names."""
+
+    kind: str
+    name: str = ""
+    email: str = ""
+
+    @classmethod
+    def of(cls, fact_name: str) -> Target:
+        """Of the fact with this name."""
+        kind, _, rest = fact_name.partition(" ")
+        name, _, email = rest.partition(" ")
+        return cls(kind, name, email)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.name, self.email) if part)
+
+
+def facts_of_edits(org: str, edits: Sequence[Edit]) -> dict[str, tuple[int, bytes]]:
+    """What these edits say about members, keys, registered users and licenses."""
+    said: dict[str, tuple[int, bytes]] = {}
+    for edit in edits:
+        target = None if edit.field is None else _target(org, edit.key, edit.field)
+        if target is not None:
+            said[str(target)] = (0, _bytes(edit.value))
+    return said
+
+
+def facts_of_quota(license: str, fields: Mapping[str, str | int | bytes]) -> Facts:
+    """What these settings say about a license; with its kind they make it."""
+    said = {str(Target(one, license)): (0, _bytes(fields[one])) for one in LIMITS if one in fields}
+    if "kind" in fields:
+        said[str(Target(LICENSE, license))] = (0, THERE)
+    return said
+
+
+def restricted_fields(stored: Fields, said: Mapping[str, bytes]) -> Fields:
+    """The settings of a license that are to change, by what was ``said`` of each kind."""
+    wanted = {kind: int(value) for kind, value in said.items() if kind in LIMITS}
+    changed: Fields = {}
+    seats = min(int(stored["seats"]), wanted.get("seats", int(stored["seats"])))
+    changed["seats"] = seats
+    machines, said_machines = int(stored["machines"]), wanted.get("machines")
+    if said_machines is not None and _quota(said_machines, seats) < _quota(machines, seats):
+        changed["machines"] = said_machines
+    if wanted.get("drained") or said.get(LICENSE) == NOTHING:
+        # A license that was removed does not come back to life; an admin removes what is left.
+        changed["drained"] = 1
+    if wanted.get("offline_allowed") == 0:
+        changed["offline_allowed"] = 0
+    if wanted.get("starts", 0) > int(stored["starts"]):
+        changed["starts"] = wanted["starts"]
+    expires = wanted.get("expires", 0)
+    if expires and (not stored["expires"] or expires < int(stored["expires"])):
+        changed["expires"] = expires
+    return {one: value for one, value in changed.items() if value != stored[one]}
+
+
+def restricted_key(stored: KeyRecord, said: bytes) -> KeyRecord:
+    """The key without what was taken from it, and with the secret it had last."""
+    if said == NOTHING:
+        return stored.revoked(REVOKED)
+    wanted = KeyRecord.unpack(said)
+    expiries = [one.expires_wall_seconds for one in (stored, wanted) if one.expires_wall_seconds]
+    return replace(
+        stored,
+        state=max(stored.state, wanted.state, key=_STATES.index),
+        scopes=stored.scopes & wanted.scopes,
+        expires_wall_seconds=min(expiries, default=0),
+        digest=wanted.digest,
+        old_digest=wanted.old_digest,
+        old_until_wall_seconds=wanted.old_until_wall_seconds,
+    )
+
+
+def restricted_role(stored: str, said: bytes) -> str | None:
+    """The member's role, None for no member any more."""
+    if said == NOTHING:
+        return None
+    role = said.decode().partition(" ")[0]
+    return min(stored, role, key=lambda one: Rank[one.upper()])
+
+
+def _target(org: str, key: str, field: str) -> Target | None:
+    if key == key_names.members(org):
+        return Target(MEMBER, field)
+    if key == key_names.api_keys(org):
+        return Target(KEY, field)
+    if key == key_names.licenses(org):
+        return Target(LICENSE, field)
+    license = key.removeprefix(f"{{{org}}}:").removesuffix(":registered")
+    return Target(USER, license, field) if key == key_names.registered(org, license) else None
+
+
+def _quota(machines: int, seats: int) -> float:
+    if machines == AS_SEATS:
+        return seats
+    return float("inf") if machines == UNLIMITED else machines
+
+
+def _bytes(value: bytes | str | int | None) -> bytes:
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, bytes) else str(value).encode()
