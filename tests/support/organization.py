@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgpack
 from lessor_daemon.leasing.clock import LeaseClock
-from lessor_daemon.store import changes, scripts, sessions
+from lessor_daemon.store import changes, news, scripts, sessions
 
 if TYPE_CHECKING:
     from lessor_daemon.store.changes import QuotaAnswer
+    from lessor_daemon.store.news import News
     from lessor_daemon.store.scripts import (
         Ended,
         InLine,
@@ -141,6 +142,27 @@ class Organization:
         )
         self._learn(reading)
         return status
+
+    async def end(self, *numbers: int) -> list[int]:
+        reading, results = await sessions.end(
+            self.store,
+            self.slug,
+            self._context(),
+            [lease_id(number) for number in numbers],
+            reason="ended",
+            text="an admin said so",
+            change_id=os.urandom(8),
+            entry=b"",
+        )
+        self._learn(reading)
+        return results
+
+    async def news(self, *numbers: int) -> list[News]:
+        reading, found = await news.news(
+            self.store, self.slug, self._context(), [lease_id(number) for number in numbers]
+        )
+        self._learn(reading)
+        return found
 
     async def keep(self, *numbers: int) -> list[bool]:
         reading, kept = await scripts.keep(

@@ -15,6 +15,7 @@ from lessor_protocol.errors import (
     Problem,
 )
 from lessor_protocol.messages import AcquireRequest, Lease, Queued, RenewAnswer, RenewRequest
+from lessor_protocol.watch import WatchAnswer, WatchRequest
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 VECTORS = re.findall(r"^```vector (\S+)\n(.*)\n([0-9a-f]+)\n```$", DOCUMENT, re.MULTILINE)
@@ -32,6 +33,8 @@ READERS: dict[str, Callable[[object], object]] = {
     "queued": lambda value: Queued.from_wire(value).to_wire(),
     "renew-request": lambda value: RenewRequest.from_wire(value).to_wire(),
     "renew-answer": lambda value: RenewAnswer.from_wire(value).to_wire(),
+    "watch-request": lambda value: WatchRequest.from_wire(value).to_wire(),
+    "watch-answer": lambda value: WatchAnswer.from_wire(value).to_wire(),
     "problem": lambda value: Problem.from_wire(value, 0).to_wire(),
 }
 
@@ -134,7 +137,7 @@ def test_the_table_of_codes_is_complete_and_true() -> None:
         f"| `command`, `reason` | {fields.MAX_TEXT:,} characters |",
         f"| labels | {messages.MAX_LABELS}, each name 64 and each value {messages.MAX_LABEL_TEXT} ",
         f"| `certificate` | {messages.MAX_CERTIFICATE:,} characters |",
-        f"| leases in a renewal | {messages.MAX_RENEWALS} |",
+        f"| leases in a renewal or a watch | {messages.MAX_RENEWALS} |",
     ],
 )
 def test_the_limits_are_the_codes(line: str) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "LeaseLost",
     "LessorError",
     "NoSeat",
+    "Notice",
     "Unreachable",
     "UsageError",
     "acquire",
@@ -34,8 +35,15 @@ if TYPE_CHECKING:
     from .aio import AsyncClient, AsyncLease
     from .errors import Denied, LeaseLost, LessorError, NoSeat, Unreachable, UsageError
     from .lease import Lease, acquire
+    from .notice import Notice
 
-_HOMES = {"AsyncClient": "aio", "AsyncLease": "aio", "Lease": "lease", "acquire": "lease"}
+_HOMES = {
+    "AsyncClient": "aio",
+    "AsyncLease": "aio",
+    "Lease": "lease",
+    "Notice": "notice",
+    "acquire": "lease",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -30,6 +30,7 @@ ANYBODY = LOOK | OPERATE
 MAY = {
     "acquire": HOLD,
     "renew": HOLD,
+    "watch": HOLD,
     "release": HOLD,
     "stream": HOLD,
     "lease": LOOK,
@@ -141,7 +142,7 @@ def test_nothing_is_served_without_a_key(shared_acme: Acme, name: str) -> None:
     route = by_name(name)
     path = route.path.format(org="acme", **NOWHERE)
     # A renewal could also be proven by its certificate.
-    body = {"leases": [NOWHERE["id"]]} if name == "renew" else None
+    body = {"leases": [NOWHERE["id"]]} if name in ("renew", "watch") else None
     answer = shared_acme.daemon.anonymous().call(route.method, path, body)
     assert (answer.status, answer.code) == (401, "unauthenticated")
 

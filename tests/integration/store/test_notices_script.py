@@ -1,11 +1,12 @@
-"""The script ``finish``, and how the notice reaches whoever renews."""
+"""The scripts ``finish`` and ``news``, and how a notice reaches whoever renews."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lessor_daemon.store.messages import NEWS
 from lessor_daemon.store.scripts import InLine, Noticed
-from support.organization import LEASE_MS, TTL_MS
+from support.organization import LEASE_MS, TTL_MS, lease_id
 from support.stored import assert_at_rest
 
 if TYPE_CHECKING:
@@ -51,3 +52,37 @@ async def test_a_notice_goes_with_its_lease(acme: Organization) -> None:
     await acme.pass_time(LEASE_MS + 1)
     await acme.reap()
     await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_news_are_what_a_renewal_would_tell_and_extend_nothing(acme: Organization) -> None:
+    await acme.set_quota(5)
+    for number in (1, 2, 3, 4):
+        await acme.acquire(number)
+    await acme.finish(2, text="please")
+    await acme.end(3)
+    await acme.release(4)
+    told = [None, {"text": "please"}, "ended an admin said so", "released", "unknown"]
+    assert await acme.news(1, 2, 3, 4, 9) == told
+    assert (await acme.renew(3))[0] == told[2]
+    await acme.pass_time(LEASE_MS - 1)
+    await acme.news(1)
+    await acme.pass_time(2)
+    assert await acme.renew(1) == ["lapsed"]
+
+
+async def test_news_of_a_lease_are_published_when_they_come(acme: Organization) -> None:
+    await acme.set_quota(2)
+    await acme.acquire(1)
+    await acme.acquire(2)
+    async with acme.store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe(NEWS)
+        await acme.renew(1, 2)
+        await acme.finish(1)
+        await acme.end(2)
+        await acme.end(2)
+        await acme.finish(1)
+        heard: list[bytes] = []
+        while heard.count(lease_id(1)) < 2:
+            message = await subscription.get_message(timeout=5)
+            heard += [message["data"]] if message else []
+    assert heard == [lease_id(1), lease_id(2), lease_id(1)]

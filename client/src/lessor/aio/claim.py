@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
+from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import UNLIMITED_WAIT_MS, Lease, Renewal, holders_of
 
 from lessor.agent import explain
 from lessor.clock import now_ms
 from lessor.errors import NoAnswer, from_code
+from lessor.notice import NoticeBoard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lessor_protocol.messages import AcquireRequest, Holder
 
     from lessor.errors import LessorError
+    from lessor.notice import OnNotice
 
     from .calls import Calls
 
@@ -34,13 +37,14 @@ LONGEST_SLEEP_SECONDS = 0.25
 class Claim:
     """A lease that is sought, held or given back. ``lost`` is set when it is gone."""
 
-    def __init__(self, calls: Calls, request: AcquireRequest) -> None:
+    def __init__(self, calls: Calls, request: AcquireRequest, on_notice: OnNotice | None) -> None:
         self._calls = calls
         self._request = request
         self._certificate = request.certificate
         self._holders: Sequence[Holder] = ()
         self.state = machine.LeaseState()
         self.lost = asyncio.Event()
+        self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.may_be_known = False
         """Whether the server may have a seat or a place in the line under this id."""
 
@@ -129,6 +133,11 @@ class Claim:
                 retry_after_ms=None if retry_after is None else round(retry_after * 1000),
             )
         )
+
+    def noticed(self, found: Iterable[object]) -> None:
+        """Notices came, maybe for this lease."""
+        if self.state.phase == machine.HELD:
+            self.board.take(found)
 
     def ended(self, code: str, reason: str) -> None:
         """The server says that it is no more."""

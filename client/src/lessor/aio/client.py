@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import AcquireRequest
 
     from lessor.config import ClientConfig
+    from lessor.notice import OnNotice
 
     from .way import Way
 
@@ -98,13 +99,15 @@ class AsyncClient:
         seats: int | tuple[int, int] = 1,
         wait: float | None = None,
         labels: Mapping[str, str] | None = None,
+        on_notice: OnNotice | None = None,
     ) -> AsyncGenerator[AsyncLease]:
         """Take a seat of ``license`` and keep it until the ``async with`` block ends.
 
         ``seats`` are taken together or not at all; ``(2, 8)`` takes as many as are free from two
         to eight, and ``lease.seats`` says how many that were. ``wait`` is how long to wait for
         them, in seconds: ``None`` for ever, 0 asks once. A cancelled acquire leaves no seat and no
-        place in the queue behind.
+        place in the queue behind. ``on_notice`` is called, in the event loop, with each ``Notice``
+        that comes while the seat is held, such as an admin's request to finish.
 
         Raises ``Denied``, ``NoSeat``, ``Unreachable``, or ``UsageError`` for what cannot work.
 
@@ -131,7 +134,7 @@ class AsyncClient:
             labels=labels,
             seats=(seats, seats) if isinstance(seats, int) else seats,
         )
-        claim = opened.claim(request)
+        claim = opened.claim(request, on_notice)
         try:
             grant = await claim.acquire(
                 wait_ms=wait_ms, connect_timeout_ms=self._connect_timeout_ms
@@ -198,9 +201,9 @@ class _Open:
             finally:
                 await self._session.close()
 
-    def claim(self, request: AcquireRequest) -> Claim:
+    def claim(self, request: AcquireRequest, on_notice: OnNotice | None) -> Claim:
         """A seat to be sought."""
-        claim = Claim(self._calls, request)
+        claim = Claim(self._calls, request, on_notice)
         self._claims.add(claim)
         return claim
 
@@ -240,12 +243,11 @@ class _Open:
 
     def _heard(self, op: str, body: object) -> None:
         """What the server says unasked. A client ignores what it does not know."""
-        if op != frames.LOST:
-            return
-        try:
-            lost = Lost.from_wire(body, "lost")
-        except Problem:
-            return
-        claim = self.renewing.find(lost.lease_id)
-        if claim is not None:
-            claim.ended(lost.code, lost.reason)
+        if op == frames.NOTICE:
+            self.renewing.noticed(body)
+        elif op == frames.LOST:
+            try:
+                lost = Lost.from_wire(body, "lost")
+            except Problem:
+                return
+            self.renewing.lost(lost)

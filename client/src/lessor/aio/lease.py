@@ -13,6 +13,8 @@ from lessor.errors import LeaseLost
 if TYPE_CHECKING:
     from lessor_protocol.messages import Lease as Grant
 
+    from lessor.notice import Notice
+
     from .claim import Claim
 
 
@@ -21,7 +23,8 @@ class AsyncLease:
 
     ``token`` fences: it is higher than that of every lease before, so a resource that remembers
     the highest it saw can refuse a holder from the past. ``lost`` (an ``asyncio.Event``) is set
-    when the lease is gone.
+    when the lease is gone, with its reason in what ``check`` raises; where it is ended by somebody
+    else, or goes over to another machine, that is within milliseconds.
     """
 
     def __init__(self, grant: Grant, claim: Claim) -> None:
@@ -46,6 +49,11 @@ class AsyncLease:
         if self._claim.state.phase != machine.HELD:
             return 0.0
         return max(0.0, (self._claim.state.deadline_ms - now_ms()) / 1000)
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What the holder was told so far, oldest first: above all, a request to finish."""
+        return list(self._claim.board.notices)
 
     def check(self) -> None:
         """Raise ``LeaseLost`` unless the seat is held at this moment."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
+from lessor_protocol.lease_id import parse_lease_id
 from lessor_protocol.messages import MAX_RENEWALS
 
 from lessor.clock import now_ms
@@ -17,7 +18,7 @@ from lessor.errors import NoAnswer
 from .claim import LONGEST_SLEEP_SECONDS
 
 if TYPE_CHECKING:
-    from lessor_protocol.messages import RenewAnswer
+    from lessor_protocol.messages import Lost, RenewAnswer
 
     from .calls import Calls
     from .claim import Claim
@@ -49,9 +50,22 @@ class Renewing:
         """It is on its way back."""
         self._kept.pop(claim.lease_id, None)
 
-    def find(self, lease_id: bytes) -> Claim | None:
-        """The lease of this id, if it is kept."""
-        return self._kept.get(lease_id)
+    def lost(self, lost: Lost) -> None:
+        """The server says unasked that a lease is no more."""
+        claim = self._kept.get(lost.lease_id)
+        if claim is not None:
+            claim.ended(lost.code, lost.reason)
+
+    def noticed(self, notice: object) -> None:
+        """The server has a word for the holder of a lease."""
+        lease = notice.get("lease") if isinstance(notice, dict) else None
+        if isinstance(lease, str):
+            try:
+                claim = self._kept.get(parse_lease_id(lease))
+            except ValueError:
+                return
+            if claim is not None:
+                claim.noticed([notice])
 
     async def run(self) -> None:
         """Renew for ever."""
@@ -110,6 +124,8 @@ class Renewing:
                 claim.failed(error)
         else:
             _report(claims, answer)
+            for notice in answer.notices:
+                self.noticed(notice)
         for claim in claims:
             self._plan(claim)
         self._changed.set()

@@ -34,7 +34,7 @@ FAILURE_EVERY_MS = 2_000
 """A source may fail so often in a row, and once more every so often."""
 MOST_SOURCES = 10_000
 
-HOLDING = frozenset({"renew", "release"})
+HOLDING = frozenset({"renew", "watch", "release"})
 """What a key that has expired, or was revoked to finish, may still do."""
 
 
@@ -99,7 +99,7 @@ class Authentication:
         record, caller = kept.record, kept.caller
         if record.state:
             # The report of a kill frees the seat, whoever was told to kill.
-            allowed = HOLDING if record.state != REVOKED else HOLDING - {"renew"}
+            allowed = HOLDING if record.state != REVOKED else {"release"}
             if operation not in allowed:
                 self._metrics.auth_failures_total.labels("revoked").inc()
                 raise Problem("revoked", f"API key {record.name!r} was revoked")

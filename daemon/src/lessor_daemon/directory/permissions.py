@@ -39,6 +39,7 @@ _ANYBODY = Permission((READ, RUN), by_operator=True)
 PERMISSIONS: dict[str, Permission] = {
     "acquire": _HOLD,
     "renew": _HOLD,
+    "watch": _HOLD,
     "release": _HOLD,
     "stream": _HOLD,
     "lease": _LOOK,

@@ -22,6 +22,8 @@ from .bodies import problem_answer
 from .conversation import REQUEST_ID_HEADER, SERVER, internal_problem, new_request_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import Gauge
 
 HEAD_SECONDS = 10.0
@@ -83,7 +85,7 @@ class Connections:
 class BoundedHandler(web.RequestHandler):
     """aiohttp's connection, cut off when the head of a request does not arrive in time."""
 
-    __slots__ = ("_connections", "_head_timer")
+    __slots__ = ("_connections", "_head_timer", "on_lost")
 
     def __init__(self, connections: Connections, server: web.Server) -> None:
         super().__init__(
@@ -99,6 +101,8 @@ class BoundedHandler(web.RequestHandler):
         )
         self._connections = connections
         self._head_timer: asyncio.TimerHandle | None = None
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection ends, for a call that is held on it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -119,6 +123,8 @@ class BoundedHandler(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
         self._connections.closed()
+        if self.on_lost is not None:
+            self.on_lost()
         super().connection_lost(exc)
 
     def handle_error(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
-from . import leases, ops, stream
+from . import leases, ops, stream, watching
 from .administration import routes as administration
 from .context import DIRECTORY, LEASING, METRICS, SERVING, STORE
 from .conversation import STREAM, converse
@@ -34,6 +34,7 @@ class Route(NamedTuple):
 API = (
     Route("POST", "/v1/leases", leases.acquire, "acquire"),
     Route("POST", "/v1/leases/renew", leases.renew, "renew"),
+    Route("POST", "/v1/leases/watch", watching.watch, "watch"),
     Route("GET", "/v1/leases", leases.leases, "leases"),
     Route("GET", "/v1/leases/{id}", leases.lease, "lease"),
     Route("DELETE", "/v1/leases/{id}", leases.release, "release"),
@@ -73,8 +74,10 @@ def build(services: Services, routes: Sequence[Route]) -> web.Application:
 
 def _pattern(path: str) -> str:
     """The path as the router takes it: the name of a call is no id beside it."""
-    for call in ("/v1/leases/renew", "/v1/orgs/{org}/machines/remove"):
-        beside, _, name = call.rpartition("/")
-        if path == beside + "/{id}":
-            return f"{beside}/{{id:(?!{name}$)[^{{}}/]+}}"
+    beside, _, last = path.rpartition("/")
+    if last == "{id}" and (names := _CALLS_BESIDE_IDS.get(beside)):
+        return f"{beside}/{{id:(?!(?:{'|'.join(names)})$)[^{{}}/]+}}"
     return path
+
+
+_CALLS_BESIDE_IDS = {"/v1/leases": ("renew", "watch"), "/v1/orgs/{org}/machines": ("remove",)}

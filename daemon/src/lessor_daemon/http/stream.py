@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
@@ -32,7 +33,7 @@ from .socket_writer import SocketWriter
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from lessor_protocol.messages import Renewal, RenewAnswer
+    from lessor_protocol.messages import Lost, Renewal, RenewAnswer
 
     from lessor_daemon.directory.callers import Caller
     from lessor_daemon.leasing.renewals import Result
@@ -99,8 +100,10 @@ class Stream:
 
     # There are ten thousands of them, and most are idle.
     __slots__ = (
+        "__weakref__",
         "_caller",
         "_caller_until",
+        "_carries",
         "_held",
         "_leasing",
         "_observe_renew",
@@ -130,6 +133,12 @@ class Stream:
         self._under_way = 0
         self._held: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
+        self._carries = request.app[LEASING].news.carriers.enter
+
+    @property
+    def org(self) -> str:
+        """The organization whose leases it carries."""
+        return self._caller.org or ""  # an operator, who has none, gets no stream
 
     async def serve(self) -> None:
         """Answer frames until the connection ends."""
@@ -144,6 +153,19 @@ class Stream:
     def push(self, op: str, body: object) -> None:
         """Say something unasked."""
         self._writer.write(frames.encode(frames.UNASKED, op, body))
+
+    def tell_lost(self, lost: Lost) -> None:
+        """A lease that it carries was ended by somebody else."""
+        self._tell(frames.LOST, lost.to_wire())
+
+    def tell_notice(self, notice: dict[str, object]) -> None:
+        """The holder of a lease that it carries is asked something."""
+        self._tell(frames.NOTICE, notice)
+
+    def _tell(self, op: str, body: object) -> None:
+        # Who does not read learns it with a renewal, and must not fill our memory.
+        if not self._writer.is_full:
+            self.push(op, body)
 
     def close(self, code: int) -> None:
         """End the connection after what was written to it."""
@@ -213,6 +235,7 @@ class Stream:
             if isinstance(outcome, Exception):
                 self._fail(seq, outcome)
             elif (wire := renewed_wire(renewals, outcome)) is not None:
+                self._carries([one.lease_id for one in renewals], weakref.ref(self))
                 self._reply(seq, 200, wire)
             else:
                 self._answer_renew(seq, renew_answer(renewals, outcome))
@@ -236,6 +259,7 @@ class Stream:
         for lost in answer.lost:
             lease = format_lease_id(lost.lease_id)
             _log.info("renewal_refused", lease=lease, code=lost.code, reason=lost.reason)
+        self._carries(answer.renewed, weakref.ref(self))
         self._reply(seq, 200, answer.to_wire())
 
     def _hold(self, tasks: asyncio.TaskGroup, seq: int, wanted: AcquireRequest) -> None:
@@ -257,6 +281,7 @@ class Stream:
             _log.info("acquire_refused", code=problem.code)
             raise
         if isinstance(outcome, Granted):
+            self._carries([wanted.lease_id], weakref.ref(self))
             self._reply(seq, 201 if outcome.is_new else 200, {"lease": outcome.lease.to_wire()})
         else:
             self._reply(seq, 202, outcome.to_wire())

@@ -110,7 +110,7 @@ def renew_answer(renewals: list[Renewal], results: list[Result]) -> RenewAnswer:
             continue
         one_ttl_ms = result.ttl_ms if isinstance(result, Noticed) else result
         if isinstance(result, Noticed):
-            notices.append({"lease": format_lease_id(renewal.lease_id), **result.notice})
+            notices.append(notice_to_wire(renewal.lease_id, result.notice))
         renewed.append(renewal.lease_id)
         if not 0 < ttl_ms <= one_ttl_ms:
             ttl_ms = one_ttl_ms
@@ -139,3 +139,8 @@ def why_lost(lease_id: bytes, why: str) -> Lost:
     reason, _, text = why.partition(" ")
     code = "not_found" if reason == UNKNOWN else "lease_ended"
     return Lost(lease_id, code, text or REASONS.get(reason, reason))
+
+
+def notice_to_wire(lease_id: bytes, notice: dict[str, object]) -> dict[str, object]:
+    """A notice as its holder reads it."""
+    return {"lease": format_lease_id(lease_id), **notice}

@@ -22,6 +22,7 @@ from lessor_protocol.messages import Lease, Queued
 from lessor_daemon.directory.callers import READ, RUN
 from lessor_daemon.store import directory, leases, scripts
 from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.messages import NEWS, OFFERS, listen
 from lessor_daemon.store.scripts import InLine, NotGranted
 from lessor_daemon.times import wall_text
 
@@ -30,6 +31,7 @@ from .answers import full, queued, refusal, renew_answer
 from .clocks import LeaseClocks
 from .estimates import Estimates
 from .holders import Holders, pack_holder, to_lease
+from .news import News
 from .renew_batch import RenewBatch
 from .renewals import Renewals
 from .waiting import Waiting
@@ -107,6 +109,7 @@ class Leasing:
         )
         self._batch = RenewBatch(store, settings, metrics, self._clocks, wall_ms=wall_ms)
         self._waiting = Waiting(store, self._clocks)
+        self.news = News(store, self._clocks, max_ttl_ms=settings.max_ttl_ms)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
         self.estimates = Estimates(store, boottime_ms=boottime_ms, wall_ms=wall_ms)
@@ -132,11 +135,15 @@ class Leasing:
         self._renewals = Renewals(self._batch, group)
         group.create_task(self._clocks.keep_running(), name="lease clocks")
         self._waiting.start(group)
+        self.news.start(group)
+        hears = {OFFERS: self._waiting.offered, NEWS: self.news.heard}
+        group.create_task(listen(self._store, hears), name="messages")
 
     def start_draining(self) -> None:
         """Grant nothing more; renewals and releases go on."""
         self._is_draining = True
         self._waiting.wake_all()
+        self.news.start_draining()
 
     async def acquire(self, caller: Caller, request: AcquireRequest) -> Granted | Queued:
         """Grant a lease, or a place in the line when ``request.wait_ms`` is not 0."""

@@ -16,7 +16,6 @@ import structlog
 from lessor_protocol.errors import Problem
 
 from lessor_daemon.store import scripts
-from lessor_daemon.store.messages import OFFERS, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +40,7 @@ class Waiting:
         self._turns: dict[str, dict[bytes, asyncio.Event]] = {}
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Hear of offers, and keep the places, in tasks of ``group``."""
-        group.create_task(listen(self._store, {OFFERS: self._offered}), name="offers")
+        """Keep the places, in a task of ``group``."""
         group.create_task(self._keep_places(), name="keep places")
 
     @contextmanager
@@ -67,7 +65,8 @@ class Waiting:
             for turn in turns.values():
                 turn.set()
 
-    def _offered(self, lease_id: bytes) -> None:
+    def offered(self, lease_id: bytes) -> None:
+        """A seat is offered to this waiter, who may be another daemon's."""
         for turns in self._turns.values():
             if lease_id in turns:
                 turns[lease_id].set()

@@ -9,8 +9,6 @@ STORE = "lessor:store"
 """Hash: ``schema``."""
 SIGNING_KEYS = "lessor:signing-keys"
 """Hash: id → public key that verifies offline licenses."""
-ENDING_CHANNEL = "lessor:ending"
-"""Published: the id of a lease that has begun to end."""
 
 
 def clock(org: str) -> str:

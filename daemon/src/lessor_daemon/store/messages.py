@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OFFERS = "lessor:offers"
 """The id of a waiter that is offered a seat."""
+NEWS = "lessor:news"
+"""The id of a lease that the script ``news`` has something about: it is ending, or asked to."""
 
 READ_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.1

@@ -13,6 +13,7 @@ from lessor_protocol.messages import (
     MAX_RENEWALS,
     MAX_SEATS,
 )
+from lessor_protocol.watch import MAX_WATCHED
 
 from .shapes import (
     COUNT,
@@ -66,6 +67,13 @@ def paths() -> Schema:
         },
         "/v1/leases/renew": {
             "post": call("Renew leases", {"200": ("done", ref("RenewAnswer"))}, body="RenewRequest")
+        },
+        "/v1/leases/watch": {
+            "post": call(
+                "Be told between renewals; held until there is something to tell",
+                {"200": ("what there is to tell, or nothing", ref("WatchAnswer"))},
+                body="WatchRequest",
+            )
         },
         "/v1/leases/{id}": {
             "get": call("One lease", {"200": ("it", ref("Lease"))}, parameters=[lease_id]),
@@ -126,6 +134,13 @@ def schemas() -> Schema:
                 "renew_after": SECONDS,
             },
             ["renewed", "lost", "notices", "ttl", "renew_after"],
+        ),
+        "WatchAnswer": object_of(
+            {
+                "lost": list_of(ref("Lost"), MAX_WATCHED),
+                "notices": {"type": "array", "items": ref("Notice")},
+            },
+            ["lost", "notices"],
         ),
         "Notice": object_of(
             {
@@ -217,7 +232,11 @@ def _requests() -> Schema:
     }
     renewal = body_of({"id": UUID, "certificate": _CERTIFICATE}, ["id"])
     renewals = list_of({"oneOf": [UUID, renewal]}, MAX_RENEWALS)
+    watched = body_of({"id": UUID, "seen": _NAME_OR_NONE}, ["id"])
+    leases = {**list_of({"oneOf": [UUID, watched]}, MAX_WATCHED), "minItems": 1}
+    wait = {**SECONDS, "maximum": 1e9, "description": "longest time to hold the answer back"}
     return {
         "AcquireRequest": body_of(request, ["id", "license", "machine", "process"]),
         "RenewRequest": body_of({"leases": renewals}, ["leases"]),
+        "WatchRequest": body_of({"leases": leases, "wait": wait}, ["leases"]),
     }

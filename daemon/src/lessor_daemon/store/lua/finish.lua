@@ -1,5 +1,5 @@
 -- finish: ask a session to come to an end by itself. It goes on holding its seat; whoever keeps its
--- lease reads the notice with each renewal until it ends. A newer notice replaces the one before.
+-- lease is told at once (news.lua), and reads the notice with each renewal until it ends. A newer notice replaces the one before.
 --
 -- Input
 --   KEYS[1]  {org}:clock
@@ -20,5 +20,6 @@ if lease.ending then return reply(clock, 'ending') end
 lease.noticed = true
 write_record(id, lease)
 redis.call('HSET', NOTICES, id, ARGV[3])
+redis.call('PUBLISH', NEWS_CHANNEL, id)
 record_change(clock, change_id, ARGV[5], '')
 return reply(clock, 'asked')

@@ -8,7 +8,7 @@ local function mark_ending(id, lease, reason, text)
   lease.ending = true
   write_record(id, lease)
   redis.call('HSET', ENDING, id, reason .. ' ' .. text)
-  redis.call('PUBLISH', ENDING_CHANNEL, id)
+  redis.call('PUBLISH', NEWS_CHANNEL, id)
   return true
 end
 

@@ -20,7 +20,7 @@ local AUDIT = ORG .. 'audit'     -- stream: changes of administration
 local OFFLINE = ORG .. 'offline' -- hash: serial -> record of an offline license, the daemon's own
 local FACTS = ORG .. 'facts'     -- hash: name -> what administration said last, see lib/audit.lua
 local FACTS_AT = ORG .. 'facts-at' -- zset: the same names by version
-local ENDING_CHANNEL = 'lessor:ending' -- published: the id of a lease that has begun to end
+local NEWS_CHANNEL = 'lessor:news' -- published: the id of a lease that news.lua has something about
 
 local function quota_key(license) return ORG .. license .. ':quota' end       -- hash
 local function use_key(license) return ORG .. license .. ':use' end           -- set: lease ids
