@@ -90,6 +90,8 @@ def test_a_store_url_can_be_read_from_a_file_because_it_may_hold_a_password(
         (["--store", "redis+cluster://a:1", "--store-durable"], {}, "--store-durable"),
         (["--store", "unix://"], {}, "--store"),
         (["--max-connections", "0"], {}, "--max-connections"),
+        (["--sessions-kept", "0"], {}, "--sessions-kept"),
+        (["--audit-kept", "30d"], {}, "--audit-kept"),
         (["--log-format", "xml"], {}, "--log-format"),
         (["--nonsense"], {}, "command line"),
         (["extra"], {}, "command line"),

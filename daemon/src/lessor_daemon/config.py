@@ -47,6 +47,8 @@ class Config:
     workers: int
     drain_ms: int
     max_connections: int | None
+    sessions_kept_days: int
+    audit_kept_days: int
     log_format: str
     log_level: str
     places: Mapping[str, str]
@@ -121,6 +123,10 @@ MAX_CONNECTIONS = Option(
     "N",
     "of one worker (default: what the open-file limit allows)",
 )
+SESSIONS_KEPT = Option(
+    "sessions_kept", settings.days, "90", "DAYS", "how long past sessions are kept"
+)
+AUDIT_KEPT = Option("audit_kept", settings.days, "400", "DAYS", "how long the audit is kept")
 LOG_FORMAT = Option("log_format", settings.log_format, "console", "console|json", "of each line")
 LOG_LEVEL = Option("log_level", settings.log_level, "info", "debug|info|warning", "least to log")
 
@@ -137,6 +143,8 @@ OPTIONS: tuple[Option[object], ...] = (
     WORKERS,
     DRAIN,
     MAX_CONNECTIONS,
+    SESSIONS_KEPT,
+    AUDIT_KEPT,
     LOG_FORMAT,
     LOG_LEVEL,
 )
@@ -181,6 +189,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         workers=sources.value(WORKERS),
         drain_ms=sources.value(DRAIN),
         max_connections=sources.optional(MAX_CONNECTIONS),
+        sessions_kept_days=sources.value(SESSIONS_KEPT),
+        audit_kept_days=sources.value(AUDIT_KEPT),
         log_format=sources.value(LOG_FORMAT),
         log_level=sources.value(LOG_LEVEL),
         places={option.name: sources.place(option) for option in OPTIONS},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import logs
 from .directory.service import Directory
 from .directory.signing_keys import DIRECTORY_NAME
+from .directory.upkeep import Retention
 from .http import routes
 from .http.context import Serving
 from .http.limits import default_max_connections
@@ -94,6 +95,7 @@ def wire(config: Config, foundation: Foundation, metrics: Metrics) -> Services:
         ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
         signing_keys=config.secret_file.parent / DIRECTORY_NAME,
         memory=foundation.administration,
+        retention=Retention(config.sessions_kept_days, config.audit_kept_days),
     )
     return Services(Serving(), store, directory, leasing, metrics)
 

@@ -96,6 +96,14 @@ def connections(raw: object) -> int:
     return found
 
 
+def days(raw: object) -> int:
+    """How long something is kept, in whole days."""
+    found = _whole_number(raw)
+    if not 1 <= found <= 3_660:
+        raise ValueError("must be from 1 to 3660 days")
+    return found
+
+
 def log_format(raw: object) -> str:
     """``console`` or ``json``."""
     if raw not in LOG_FORMATS:

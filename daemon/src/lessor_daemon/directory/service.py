@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .callers import Caller
     from .changes import RunScript
     from .memory import Memory
+    from .upkeep import Retention
 
 
 class Directory:
@@ -60,6 +61,7 @@ class Directory:
         ttl_range_ms: tuple[int, int],
         signing_keys: Path,
         memory: Memory,
+        retention: Retention,
     ) -> None:
         self.authentication = Authentication(
             store, metrics, boottime_ms=boottime_ms, wall_ms=wall_ms
@@ -94,7 +96,7 @@ class Directory:
         reassertion = Reassertion(
             store, run, changes, self.licenses, memory, metrics=metrics, wall_ms=wall_ms
         )
-        self._upkeep = Upkeep(store, run, self.licenses, reassertion, wall_ms)
+        self._upkeep = Upkeep(store, run, self.licenses, reassertion, wall_ms, retention=retention)
         self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
 
     def start(self, group: asyncio.TaskGroup) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
     from .reassertion import Reassertion
 
 SWEEP_EVERY_SECONDS = 5.0
-SESSIONS_KEPT_DAYS = 90
-AUDIT_KEPT_DAYS = 400
-"""The scripts also bound how many of each are kept."""
-
 REMIND_DAYS = (30, 7, 1)
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days records are kept. The scripts also bound how many of each."""
+
+    sessions_days: int
+    audit_days: int
 
 
 class Upkeep:
@@ -43,12 +48,15 @@ class Upkeep:
         licenses: Licenses,
         reassertion: Reassertion,
         wall_ms: Callable[[], int],
+        *,
+        retention: Retention,
     ) -> None:
         self._store = store
         self._run = run
         self._licenses = licenses
         self._reassertion = reassertion
         self._wall_ms = wall_ms
+        self._retention = retention
         self._reminded: dict[tuple[str, str], tuple[int, int]] = {}
         """Organization and license → expiry, and the number of days that was said last."""
 
@@ -77,8 +85,8 @@ class Upkeep:
                 org,
                 context,
                 wall_ms=now_ms,
-                sessions_since_ms=now_ms - SESSIONS_KEPT_DAYS * DAY_SECONDS * 1000,
-                audit_since_ms=now_ms - AUDIT_KEPT_DAYS * DAY_SECONDS * 1000,
+                sessions_since_ms=now_ms - self._retention.sessions_days * DAY_SECONDS * 1000,
+                audit_since_ms=now_ms - self._retention.audit_days * DAY_SECONDS * 1000,
             ),
         )
         await self._reassertion.check(org, reading, swept.version)
