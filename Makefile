@@ -31,10 +31,10 @@ test: lint
 	$(BIN)/pytest --ignore=tests/faults/topology $(PYTEST)
 
 # The fault rig (docs/faults.md): make faults SEED=7 MINUTES=10 TOPOLOGY=redis NEMESIS=path,agent-kill
-# OUT=report. MUTANTS=1 tries the rig itself; LONG=1 runs the long fault tests instead.
+# OUT=report. PRODUCTION=1 has a ttl of 30 s; MUTANTS=1 tries the rig itself; LONG=1 runs the long fault tests instead.
 RIG := $(and $(SEED),--seed $(SEED)) $(and $(MINUTES),--minutes $(MINUTES)) \
 	$(and $(TOPOLOGY),--topology $(TOPOLOGY)) $(and $(NEMESIS),--nemesis $(NEMESIS)) \
-	$(and $(OUT),--out $(OUT)) $(and $(MUTANTS),--mutants)
+	$(and $(OUT),--out $(OUT)) $(and $(PRODUCTION),--production) $(and $(MUTANTS),--mutants)
 faults: export CHURN_ROUNDS ?= 200
 faults: export WAITERS ?= 1000
 faults: setup

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SEED = int(os.environ.get("SEED", "1"))
 SECONDS = 25.0
-LOAD = Load(agents=6, workers=1, clients=12)
+LOAD = Load(agents=8, workers=1, clients=10, fleets=1, fleet=300)
 QUICK = ("no tombstone", "one seat too many")
 
 

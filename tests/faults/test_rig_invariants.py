@@ -25,6 +25,8 @@ from faults.rig.history import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from faults.rig.invariants import Violation
 
 TTL = 3.0
@@ -89,6 +91,30 @@ def test_one_run_too_many_is_seen() -> None:
     assert numbers(invariants.seats_and_machines(broken)) == [1]
 
 
+def test_who_holds_several_seats_counts_for_several() -> None:
+    limits = [Limit("kre", 0, 3, None)]
+    two = run("a", 0, 5, seats=2)
+    assert not invariants.seats_and_machines(history(ran=[two, run("b", 1, 4)], limits=limits))
+    broken = history(ran=[two, run("b", 1, 4, seats=2)], limits=limits)
+    assert numbers(invariants.seats_and_machines(broken)) == [1]
+
+
+def test_a_group_beyond_its_cap_is_seen() -> None:
+    limits = [Limit("kre", 0, 5, None)]
+    kept = history(ran=[run("a", 0, 5, team="batch"), run("b", 1, 4)], limits=limits)
+    kept.caps = {"kre": ("batch", 1)}
+    assert not invariants.seats_and_machines(kept)
+    kept.ran.append(run("c", 2, 3, team="batch"))
+    assert numbers(invariants.seats_and_machines(kept)) == [1]
+
+
+def test_what_nobody_can_prevent_is_excused_by_name_and_nothing_else() -> None:
+    holes = [run("a", 0, 9, touched=("agent+leash SIGKILL",)), run("b", 1, 4)]
+    assert not invariants.seats_and_machines(history(ran=holes))
+    others = [run("a", 0, 9, touched=("agent SIGKILL",)), run("b", 1, 4)]
+    assert numbers(invariants.seats_and_machines(history(ran=others))) == [1]
+
+
 def test_a_limit_that_was_lowered_lets_the_running_finish() -> None:
     limits = [Limit("kre", 0, 2, None), Limit("kre", 4, 1, None)]
     runs = [run("a", 0, 9), run("b", 3, 8)]
@@ -103,6 +129,18 @@ def test_one_machine_too_many_is_seen() -> None:
     assert not invariants.seats_and_machines(history(ran=same, limits=limits))
     other = [run("a", 0, 5), run("b", 1, 9, machine="m2")]
     assert numbers(invariants.seats_and_machines(history(ran=other, limits=limits))) == [1]
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = history(
+        ran=[run("a", 0, 5, touched=("agent SIGKILL",))],
+        asked=[ask("a", ACQUIRE, 0, GRANTED, token=1)],
+        faults=[Fault("agent-kill", "run", 1, 1, "a")],
+        rest=[Rest("kre", 0, 0, 0, 0)],
+    )
+    written.caps = {"kre": ("batch", 1)}
+    written.save(tmp_path / "history.jsonl")
+    assert History.load(tmp_path / "history.jsonl") == written
 
 
 # (2) ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import hashlib
 import signal
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
@@ -156,6 +157,7 @@ class SentinelGroup:
         for i, port in enumerate(ports[:3]):
             config = ["appendonly yes", f"masteruser replica-{i}", "masterauth x", *everyone]
             config += ["repl-diskless-sync-delay 0", "repl-ping-replica-period 1"]
+            config.append("enable-debug-command local")
             config.append(f"requirepass {PASSWORD}")
             if i:
                 config.append(f"replicaof 127.0.0.1 {ports[0]}")
@@ -277,6 +279,49 @@ class ClusterGroup:
         slot = int(self.nodes[0].client.cluster("KEYSLOT", key))
         return self.nodes[next(i for i in range(3) if slot <= _last_slot(i))]
 
+    def owner_now(self, key: str) -> Node:
+        """The master that has the key's slot now, as the first who knows says.
+
+        Raises ``RedisError`` when nobody does.
+        """
+        for node in self.nodes:
+            try:
+                slot = int(node.client.cluster("KEYSLOT", key))
+                ranges: Any = node.client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # redis'
+            except RedisError:
+                continue
+            ports = [
+                int(owner[1])
+                for first, last, owner, *_ in ranges
+                if int(first) <= slot <= int(last)
+            ]
+            found = next((one for one in self.nodes if one.port in ports), None)
+            if found is not None and found.role == "master":
+                return found
+        raise RedisError("nobody knows the slot's owner")
+
+    def move_slot(self, key: str, source: Node, target: Node, *, torn_seconds: float = 0) -> None:
+        """Move the key's slot, key by key. First, for ``torn_seconds``, it belongs to both.
+
+        Raises ``RedisError`` when a node does not answer; then the slot has gone back.
+        """
+        slot = int(source.client.cluster("KEYSLOT", key))
+        try:
+            target.client.cluster("SETSLOT", slot, "IMPORTING", self.id_of(source))
+            source.client.cluster("SETSLOT", slot, "MIGRATING", self.id_of(target))
+            time.sleep(torn_seconds)
+            _migrate(slot, source, target)
+        except RedisError:
+            wait_until(lambda: _is_migrated(slot, target, source), READY_SECONDS, "its return")
+            self._assign(slot, source, target)
+            raise
+        self._assign(slot, target, source)
+
+    def _assign(self, slot: int, owner: Node, other: Node) -> None:
+        """The owner is told first: else for a moment nobody has the slot."""
+        for node in (owner, other):
+            node.client.cluster("SETSLOT", slot, "NODE", self.id_of(owner))
+
     def start(self) -> None:
         """Start all and wait until every node serves."""
         for node in self.nodes:
@@ -309,6 +354,21 @@ class ClusterGroup:
     def id_of(self, node: Node) -> str:
         """Its name among the nodes."""
         return _node_id(f"node-{self.nodes.index(node)}")
+
+
+def _migrate(slot: int, source: Node, target: Node) -> None:
+    """Key by key, as scripts of the tools do it."""
+    while keys := source.client.cluster("GETKEYSINSLOT", slot, 1000):
+        for key in keys:
+            source.client.migrate("127.0.0.1", target.port, key, 0, 5000)
+
+
+def _is_migrated(slot: int, source: Node, target: Node) -> bool:
+    try:
+        _migrate(slot, source, target)
+    except RedisError:
+        return False
+    return True
 
 
 def _last_slot(number: int) -> int:

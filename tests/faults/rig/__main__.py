@@ -21,25 +21,28 @@ def main() -> int:
     if options.mutants is not None:
         return _try_mutants(out, options.mutants, options.seed)
     seconds = options.minutes * 60
-    steps = plan.draw(options.seed, seconds, options.topology, options.nemesis)
+    durations = plan.PRODUCTION if options.production else plan.SHORT
+    steps = plan.draw(options.seed, seconds, options.topology, options.nemesis, durations=durations)
     plan.save(steps, out / "plan.jsonl")
     print(
         f"{len(steps)} faults in {options.minutes:g} min on {options.topology}, seed {options.seed}"
     )
     print(f"written to {out}", flush=True)
     with tempfile.TemporaryDirectory(prefix="lessor-rig-") as directory:
-        load = Load(agents=options.agents, clients=options.clients)
+        load = Load(agents=options.agents, clients=options.clients, fleet=options.fleet)
         began = time.monotonic()
         rig = Rig(
             *(Path(directory), options.topology, steps),
             seconds=seconds,
             seed=options.seed,
             load=load,
+            durations=durations,
         )
         history = rig.run()
     history.save(out / "history.jsonl")
     violations = judge(history)
     title = f"{options.topology}, seed {options.seed}, {options.minutes:g} min"
+    title += ", production durations" if options.production else ""
     report.write(out, title, history, violations, wall_seconds=time.monotonic() - began)
     print((out / "report.md").read_text())
     return bool(violations)
@@ -79,6 +82,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--agents", type=int, default=Load().agents)
     parser.add_argument(
         "--clients", type=int, default=Load().clients, help="virtual ones, in each of 2 processes"
+    )
+    parser.add_argument(
+        "--fleet", type=int, default=Load().fleet, help="leases in batches, in each of 2 processes"
+    )
+    parser.add_argument(
+        "--production", action="store_true", help="ttl 30 s and the margins that the product has"
     )
     parser.add_argument("--out", type=Path)
     return parser.parse_args()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -14,15 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .history import Ran
+from .site import CAPS, MACHINES, TEAMS
 from .stamping import SIZE, TIMES
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Mapping, Sequence
 
 STAMPING = Path(__file__).with_name("stamping.py")
 MODES = ("plain", "plain", "plain", "stubborn", "forking")
-LONGEST_RUN_SECONDS = 4.0
+LONGEST_RUN_TTLS = 4 / 3
+KILL_AFTER_TTLS = 0.1
+WAIT_TTLS = 20
+SEATS = ("1", "1", "1", "2", "1..2")
+"""What runs of the license with the machine quota ask for."""
 LOST_EXIT = 79
 
 
@@ -33,16 +38,38 @@ class Live:
     agent: int
     leash: int
     child: int
+    lease: str
     touched: list[str] = field(default_factory=list)
     gone: bool = False
 
-    def signal(self, who: str, number: signal.Signals) -> None:
-        """``who`` is agent, leash or child. One that has gone meanwhile is left alone."""
-        pid = {"agent": self.agent, "leash": self.leash, "child": self.child}[who]
+    def signal(self, who: str, number: signal.Signals) -> list[int]:
+        """The pids that got it. One that has gone meanwhile is left alone.
+
+        ``who`` is agent, leash, child, ``agent+leash`` or ``whole tree``.
+        """
+        if self.gone or _parent_of(self.leash) is None:
+            return []
+        pids = {
+            "agent": [self.agent],
+            "leash": [self.leash],
+            "child": [self.child],
+            # The leash first: its parent could still see it die, and would then do its work.
+            "agent+leash": [self.leash, self.agent],
+        }.get(who) or [self.leash, self.agent, *descendants(self.leash)]
+        hit = []
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+                hit.append(pid)
+        return hit
+
+    def wake(self, pids: list[int]) -> None:
+        """Let those run on that were stopped."""
         if self.gone or _parent_of(self.leash) is None:
             return
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 @dataclass
@@ -50,6 +77,7 @@ class Outcome:
     """How one run ended. ``lost`` is why its lease was lost, as its agent said."""
 
     machine: str
+    team: str
     exit: int
     lost: str
     lease: str
@@ -67,6 +95,7 @@ class Agents:
         count: int,
         licenses: Sequence[str],
         machines: Sequence[str],
+        ttl: float,
         seed: int,
     ) -> None:
         self.directory = directory
@@ -75,6 +104,7 @@ class Agents:
         self._environ = dict(environ)
         self._licenses = licenses
         self._machines = machines
+        self._ttl = ttl
         self._over = threading.Event()
         self._lock = threading.Lock()
         directory.mkdir()
@@ -105,16 +135,21 @@ class Agents:
             self._run(chance)
 
     def _run(self, chance: random.Random) -> None:
-        machine = chance.choice(self._machines)
+        machine, license = chance.choice(self._machines), chance.choice(self._licenses)
+        team = chance.choice(TEAMS) if license in CAPS else ""
+        seconds = round(chance.uniform(0.1, LONGEST_RUN_TTLS * self._ttl), 2)
         command = [sys.executable, "-I", "-S", str(STAMPING), str(self.directory)]
-        command += [str(round(chance.uniform(0.1, LONGEST_RUN_SECONDS), 2)), chance.choice(MODES)]
+        command += [str(seconds), chance.choice(MODES)]
+        options = ["-l", license, "-m", machine, "--ephemeral", "-w", f"{WAIT_TTLS * self._ttl}s"]
+        options += ["-k", f"{KILL_AFTER_TTLS * self._ttl}s"]
+        options += ["--label", f"team={team}"] if team else []
+        options += ["-N", chance.choice(SEATS)] if MACHINES[license] else []
         reading, writing = os.pipe()
         with (self.directory.parent / "agents.log").open("ab") as log:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "lessor", "run", "-q", "--events-fd", str(writing)),
-                    *("-l", chance.choice(self._licenses), "-m", machine, "--ephemeral"),
-                    *("-w", "60s", "-k", "0.3s", "--", *command),
+                    *(*options, "--", *command),
                 ],
                 env=self._environ,
                 pass_fds=[writing],
@@ -131,7 +166,8 @@ class Agents:
                 if event["event"] == "granted":
                     lease = event["lease_id"]
                 elif event["event"] == "started":
-                    live = Live(event["agent_pid"], event["leash_pid"], event["child_pid"])
+                    agent, leash = event["agent_pid"], event["leash_pid"]
+                    live = Live(agent, leash, event["child_pid"], lease)
                     with self._lock:
                         self.live.append(live)
                 elif event["event"] == "lost":
@@ -144,7 +180,7 @@ class Agents:
             with self._lock:
                 self.live.remove(live)
         touched = tuple(live.touched) if live else ()
-        self.outcomes.append(Outcome(machine, code, lost, lease, touched))
+        self.outcomes.append(Outcome(machine, team, code, lost, lease, touched))
 
     def ran(self) -> list[Ran]:
         """Every run as its processes stamped it, with how its agent said it ended."""
@@ -156,9 +192,9 @@ class Agents:
                 continue
             began, ended = TIMES.unpack_from(slot)
             who = slot[TIMES.size :].rstrip(b"\0").decode().split()
-            if not began or len(who) != 3:
+            if not began or len(who) != 4:
                 continue
-            lease, token, license = who
+            lease, token, license, count = who
             outcome = outcomes.get(lease)
             earlier = found.get(lease)
             found[lease] = Ran(
@@ -170,6 +206,8 @@ class Agents:
                 max(ended, earlier.ended) if earlier else ended,
                 how=_how(outcome),
                 touched=outcome.touched if outcome else (),
+                seats=int(count),
+                team=outcome.team if outcome else "",
             )
         return list(found.values())
 
@@ -192,6 +230,16 @@ def living_processes(directory: Path) -> int:
                 words = (path / "cmdline").read_bytes().split(b"\0")
                 count += wanted in words and os.fsencode(STAMPING) in words[:4]
     return count
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    found = []
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        for child in map(int, children):
+            found += [child, *descendants(child)]
+    return found
 
 
 def _parent_of(pid: int) -> int | None:

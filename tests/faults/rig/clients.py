@@ -1,197 +1,38 @@
-"""Virtual clients: each asks as a client does, and writes down what it asked and what it heard.
-
-Its deadline is its own sum, time before sending plus ttl, and not the product's: a client that only
-wrote down when it stopped could not tell that it was told to stop too late.
-"""
+"""Virtual clients: each asks as a client does, in rounds of several kinds."""
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lessor.errors import NoAnswer
 from lessor.server import Server
 from lessor_protocol import timing
-from lessor_protocol.errors import Problem
-from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import AcquireRequest, Machine, Process, Queued, Renewal
 
-from .history import (
-    ABSENT,
-    ACQUIRE,
-    GRANTED,
-    KEPT_GOING,
-    LOOK,
-    LOST,
-    PRESENT,
-    QUEUED,
-    RELEASE,
-    RELEASED,
-    RENEW,
-    RENEWED,
-    Asked,
-    Ran,
-    now,
-)
-from .tap import lost_outcome
+from .held import PAUSE_SECONDS, WAIT_MS, Held
+from .history import ABSENT, GRANTED, KEPT_GOING, LOST, QUEUED, RELEASED, RENEWED, now
+from .site import CAPS, MACHINES, TEAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lessor.config import ClientConfig
-    from lessor_protocol.messages import Lease
 
-LONGEST_HOLD_SECONDS = 1.5
-CALL_MS = 10_000
-PAUSE_SECONDS = 0.1
-WAIT_MS = 60_000
-HOLD_MS = 1_000
-"""How long the server may hold an acquire: waiters are judged by how often they ask."""
+    from .held import Notes
+
+LONGEST_HOLD_TTLS = 0.5
 RETRY_PAUSE_SECONDS = (0.05, 0.15)
 LATE_TRIES = 4
 
-HABITS = (*["hold"] * 16, "abandon", "leave", "come_twice", "come_late")
+SEATS_WANTED = ((1, 1), (1, 1), (1, 1), (2, 2), (1, 2))
+"""On the license with the machine quota."""
+STORM_PLACES = 12
+STORM_SECONDS = 4.0
+STORM_PAUSE_SECONDS = 0.3
+
+HABITS = (*["hold"] * 24, "abandon", "leave", "come_twice", "come_late", "storm")
 """What a client does in a round; those named more often are done more often."""
-
-
-class Notes:
-    """What the clients of one process write down."""
-
-    def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.ran: list[Ran] = []
-
-
-class Held:
-    """One lease from its first request on: every call is noted."""
-
-    def __init__(
-        self, notes: Notes, server: Server, client: str, license: str, machine: str
-    ) -> None:
-        self.token = 0
-        self.ttl_ms = 0
-        self.deadline = 0.0
-        self.outcome = ""
-        self.retry_after = PAUSE_SECONDS
-        self._notes = notes
-        self._server = server
-        self._client = client
-        self._license = license
-        self._machine = machine
-        self._lease_id = os.urandom(16)
-        self._certificate = ""
-
-    @property
-    def lease(self) -> str:
-        """Its id."""
-        return format_lease_id(self._lease_id)
-
-    @property
-    def may_run(self) -> bool:
-        """Whether its deadline is still to come."""
-        return now() < self.deadline
-
-    def twin(self, server: Server) -> Held:
-        """The same lease for another thread, as a retry that overtakes its own first try."""
-        other = Held(self._notes, server, self._client, self._license, self._machine)
-        other._lease_id = self._lease_id
-        return other
-
-    def acquire(self, *, wait_ms: int = WAIT_MS, late: bool = False) -> str:
-        """Ask once. The outcome."""
-        request = AcquireRequest(
-            self._lease_id,
-            self._license,
-            Machine(self._machine, ephemeral=True),
-            Process(1, "virtual"),
-            wait_ms=wait_ms,
-            hold_ms=HOLD_MS if wait_ms else 0,
-        )
-
-        def call(noted: Asked) -> Asked:
-            answer = self._server.acquire(request, CALL_MS)
-            if isinstance(answer, Queued):
-                self.retry_after = answer.retry_after_ms / 1000
-                return replace(noted, outcome=QUEUED, blocked_by=answer.blocked_by)
-            self._take(answer, noted.sent)
-            return replace(noted, outcome=GRANTED, token=answer.token, ttl=answer.ttl_ms / 1000)
-
-        return self._ask(ACQUIRE, call, late=late)
-
-    def _take(self, lease: Lease, sent: float) -> None:
-        self.token, self.ttl_ms = lease.token, lease.ttl_ms
-        self._certificate = lease.certificate
-        self.deadline = sent + lease.ttl_ms / 1000
-
-    def renew(self, *, late: bool = False) -> str:
-        """Renew once, within the time a client has for it."""
-        timeout_ms = timing.attempt_timeout_ms(self.ttl_ms)
-
-        def call(noted: Asked) -> Asked:
-            answer = self._server.renew([Renewal(self._lease_id, self._certificate)], timeout_ms)
-            if answer.renewed:
-                self.deadline = max(self.deadline, noted.sent + answer.ttl_ms / 1000)
-                return replace(noted, outcome=RENEWED, ttl=answer.ttl_ms / 1000)
-            outcome, reason = lost_outcome(answer.lost[0].code, answer.lost[0].reason)
-            return replace(noted, outcome=outcome, reason=reason)
-
-        return self._ask(RENEW, call, late=late)
-
-    def release(self) -> str:
-        """Give it back, or leave the line."""
-
-        def call(noted: Asked) -> Asked:
-            self._server.release(self._lease_id, CALL_MS)
-            return replace(noted, outcome=RELEASED)
-
-        return self._ask(RELEASE, call)
-
-    def look(self) -> str:
-        """Whether the server still has it, without touching it."""
-
-        def call(noted: Asked) -> Asked:
-            # The client has no need of this call, and so no method for it.
-            self._server._call("GET", f"/v1/leases/{self.lease}", CALL_MS)
-            return replace(noted, outcome=PRESENT)
-
-        return self._ask(LOOK, call)
-
-    def _ask(self, verb: str, call: Callable[[Asked], Asked], *, late: bool = False) -> str:
-        noted = Asked(
-            *(self._client, verb, self.lease, self._license, self._machine, now()),
-            token=self.token,
-            late=late,
-        )
-        try:
-            noted = replace(call(noted), answered=now())
-        except Problem as problem:
-            reason = str((problem.data or {}).get("reason", ""))
-            noted = replace(noted, answered=now(), outcome=problem.code, reason=reason)
-            if problem.code == "not_found":
-                # A release of an id never seen spends it: nothing is left either way.
-                gone = {RELEASE: RELEASED, LOOK: ABSENT}
-                noted = replace(noted, outcome=gone.get(verb, problem.code))
-        except NoAnswer:
-            pass
-        self._notes.asked.append(noted)
-        self.outcome = noted.outcome
-        return noted.outcome
-
-    def ran(self, began: float, *, how: str = "done") -> None:
-        """Note that it used its seat from ``began`` until now, at most until its deadline."""
-        ended = min(now(), self.deadline)
-        if ended > began:
-            self._notes.ran.append(
-                Ran(
-                    *(self.lease, self._license, self._machine, self.token, began, ended),
-                    is_process=False,
-                    how=how,
-                )
-            )
 
 
 class Client(threading.Thread):
@@ -206,6 +47,7 @@ class Client(threading.Thread):
         licenses: Sequence[str],
         machines: Sequence[str],
         habits: Sequence[str],
+        ttl: float,
         over: threading.Event,
         seed: str,
     ) -> None:
@@ -217,6 +59,7 @@ class Client(threading.Thread):
         self._machines = machines
         self._habits = habits
         self._over = over
+        self._longest_hold = LONGEST_HOLD_TTLS * ttl
         self._chance = random.Random(seed)
         self.failure: BaseException | None = None
 
@@ -233,14 +76,18 @@ class Client(threading.Thread):
 
     def _new(self) -> Held:
         license, machine = self._chance.choice(self._licenses), self._chance.choice(self._machines)
-        return Held(self._notes, self._server, self.name, license, machine)
+        team = self._chance.choice(TEAMS) if license in CAPS else ""
+        seats = self._chance.choice(SEATS_WANTED) if MACHINES[license] else (1, 1)
+        return Held(
+            *(self._notes, self._server, self.name, license, machine), seats=seats, team=team
+        )
 
     def _hold(self) -> Held | None:
         """Acquire, use, release."""
         held = self._new()
         if not self._seek(held):
             return None
-        self._use(held, self._chance.uniform(0, LONGEST_HOLD_SECONDS))
+        self._use(held, self._chance.uniform(0, self._longest_hold))
         self._give_back(held)
         return held
 
@@ -249,7 +96,7 @@ class Client(threading.Thread):
         held = self._new()
         if not self._seek(held):
             return
-        self._use(held, self._chance.uniform(0, LONGEST_HOLD_SECONDS / 2))
+        self._use(held, self._chance.uniform(0, self._longest_hold / 2))
         while not self._over.is_set():
             if now() > held.deadline - PAUSE_SECONDS and held.look() == ABSENT:
                 held.renew(late=True)
@@ -274,7 +121,7 @@ class Client(threading.Thread):
         other.join()
         server.close()
         if is_granted:
-            self._use(held, self._chance.uniform(0, LONGEST_HOLD_SECONDS / 2))
+            self._use(held, self._chance.uniform(0, self._longest_hold / 2))
             self._give_back(held)
 
     def _come_late(self) -> None:
@@ -286,6 +133,19 @@ class Client(threading.Thread):
             self._over.wait(self._chance.uniform(0, 1))
             held.acquire(wait_ms=self._chance.choice((0, WAIT_MS)), late=True)
         held.renew(late=True)
+
+    def _storm(self) -> None:
+        """A dozen come at once, ask on all the time, and use what they get for a moment."""
+        line = [self._new() for _ in range(STORM_PLACES)]
+        until = now() + STORM_SECONDS
+        while line and now() < until and not self._over.wait(STORM_PAUSE_SECONDS):
+            for held in list(line):
+                if held.acquire(hold_ms=0) == GRANTED:
+                    self._use(held, self._chance.uniform(0, STORM_PAUSE_SECONDS))
+                    self._give_back(held)
+                    line.remove(held)
+        for held in line:
+            self._give_back(held)
 
     def _seek(self, held: Held) -> bool:
         """Ask until there is a seat that can still be used. Else leave."""

@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,11 @@ FORGETFUL = frozenset(
 )
 
 
+SETTINGS = ("ttl", "margin", "recovery", "caps")
+NOTHING_DONE = ("nobody", "nothing", "no ", "it was not", "it had gone")
+"""How the note of a fault begins that found nobody to hit."""
+
+
 def now() -> float:
     """The time of all histories."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -50,8 +55,9 @@ def now() -> float:
 class Ran:
     """Something that used a seat: all processes of one lease, or a virtual client that held it.
 
-    ``touched`` names what a fault did to its agent, its leash or itself. ``how`` is ``done``,
-    ``lost``, or what else ended it.
+    ``seats`` is how many it held at once, ``team`` the group it belongs to. ``touched`` names what
+    a fault did to its agent, its leash or itself. ``how`` is ``done``, ``lost``, or what else ended
+    it.
     """
 
     lease: str
@@ -63,6 +69,8 @@ class Ran:
     is_process: bool = True
     how: str = "done"
     touched: tuple[str, ...] = ()
+    seats: int = 1
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,11 @@ class Fault:
     ended: float
     note: str = ""
 
+    @property
+    def was_done(self) -> bool:
+        """Whether it found something to hit."""
+        return not self.note.startswith(NOTHING_DONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -125,7 +138,10 @@ class Rest:
 
 @dataclass(slots=True)
 class History:
-    """One run. ``ttl`` and ``margin`` in seconds, of all licenses alike."""
+    """One run. ``ttl``, ``margin`` and ``recovery`` in seconds, of all licenses alike.
+
+    ``caps`` gives, by license, a team and the most seats that it may hold.
+    """
 
     ttl: float
     margin: float
@@ -134,14 +150,32 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
+    caps: dict[str, tuple[str, int]] = field(default_factory=dict)
+    recovery: float = 0.0
 
     def save(self, path: Path) -> None:
         """One JSON object a line, the settings first."""
         with path.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"ttl": self.ttl, "margin": self.margin}) + "\n")
+            settings = {name: getattr(self, name) for name in SETTINGS}
+            file.write(json.dumps(settings) + "\n")
             for name in ("ran", "asked", "faults", "limits", "rest"):
                 for one in getattr(self, name):
                     file.write(json.dumps({name: asdict(one)}) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What ``save`` wrote."""
+        kinds = {"ran": Ran, "asked": Asked, "faults": Fault, "limits": Limit, "rest": Rest}
+        with path.open(encoding="utf-8") as file:
+            settings = json.loads(next(file))
+            settings["caps"] = {name: tuple(cap) for name, cap in settings["caps"].items()}
+            found = cls(**settings)
+            for line in file:
+                ((name, fields),) = json.loads(line).items()
+                if name == "ran":
+                    fields["touched"] = tuple(fields["touched"])
+                getattr(found, name).append(kinds[name](**fields))
+        return found
 
     def by_lease(self) -> dict[str, list[Asked]]:
         """The requests for each lease, in the order they were sent."""
@@ -158,8 +192,11 @@ class History:
         )
 
     def disturbed_between(self, began: float, ended: float) -> bool:
-        """Whether a fault of any kind was under way then."""
-        return any(fault.began <= ended and fault.ended >= began for fault in self.faults)
+        """Whether a fault was under way then that others than a single run could notice."""
+        return any(
+            fault.began <= ended and fault.ended >= began and fault.target != "run"
+            for fault in self.faults
+        )
 
 
 class Beats:

@@ -20,20 +20,21 @@ from .history import (
     RELEASE,
     RELEASED,
     RENEW,
+    Limit,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .history import Asked, History, Limit, Ran
+    from .history import Asked, History, Ran
 
 KILL_SLACK = 0.1
 """Seconds after the deadline within which a tree counts as dead in time: the kernel, and load."""
-UNPROTECTED = frozenset({"agent+leash"})
-"""What nobody is left to protect from: both watchers killed or frozen at once."""
+UNPROTECTED = frozenset({"agent+leash SIGKILL", "whole tree SIGSTOP"})
+"""What no process can prevent, see docs/guarantees.md: measured, and excused by name."""
 
 NAMES = {
-    1: "running processes ≤ seats, their machines ≤ machine quota",
+    1: "running processes ≤ seats (and ≤ the cap of a group), their machines ≤ machine quota",
     2: "no process outlives its deadline",
     3: "tokens are unique and grow in the order of grants",
     4: "one lease id, at most one seat; the same answer; no resurrection",
@@ -62,8 +63,12 @@ def seats_and_machines(history: History) -> list[Violation]:
     found = []
     for license in sorted({ran.license for ran in history.ran}):
         limits = [limit for limit in history.limits if limit.license == license]
-        runs = [ran for ran in history.ran if ran.license == license and not _is_excused(ran)]
+        runs = [ran for ran in history.ran if ran.license == license and not is_excused(ran)]
         found += list(_overshoots(runs, limits))
+        if license in history.caps:
+            team, cap = history.caps[license]
+            of_team = [ran for ran in runs if ran.team == team]
+            found += list(_overshoots(of_team, [Limit(license, 0.0, cap, None)]))
     return found
 
 
@@ -85,8 +90,9 @@ def _overshoots(runs: list[Ran], limits: list[Limit]) -> Iterator[Violation]:
         seats, machines = greatest_limit(limits, since, moment)
         used = {one.machine for one in running.values()}
         who = ", ".join(f"{one.lease[:8]} on {one.machine}" for one in running.values())
-        if len(running) > seats:
-            yield Violation(1, moment, f"{len(running)} run on {seats} seats: {who}")
+        held = sum(one.seats for one in running.values())
+        if held > seats:
+            yield Violation(1, moment, f"{held} seats of {seats} are used: {who}")
         if machines is not None and len(used) > machines:
             yield Violation(1, moment, f"{len(used)} machines of {machines}: {who}")
 
@@ -113,7 +119,7 @@ def deadlines(history: History) -> list[Violation]:
     """
     found = []
     for run, late in lateness(history):
-        if late > KILL_SLACK and not _is_excused(run):
+        if late > KILL_SLACK and not is_excused(run):
             what = f"lease {run.lease[:8]} ran {late * 1000:.0f} ms past its deadline"
             found.append(Violation(2, run.ended, what))
     return found
@@ -212,5 +218,6 @@ def end_of(asked: list[Asked]) -> float | None:
     return min(ends, default=None)
 
 
-def _is_excused(run: Ran) -> bool:
+def is_excused(run: Ran) -> bool:
+    """Whether something was done to it that no process can prevent the effects of."""
     return not UNPROTECTED.isdisjoint(run.touched)

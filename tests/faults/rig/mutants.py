@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import plan, sources
+from .clients import HABITS
 from .plan import Step
 from .rig import Load, Rig
 from .service import judge
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 LUA = "daemon/src/lessor_daemon/store/lua"
 
 
+def _load(*, agents: int = 1, clients: int = 8, habits: tuple[str, ...] = HABITS) -> Load:
+    return Load(agents=agents, workers=1, clients=clients, fleets=0, habits=habits)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """``edits`` are (file, text, other text). ``caught_by``: the invariants that should see it."""
@@ -33,7 +38,7 @@ class Mutant:
     seconds: float = 8.0
     topology: str = plan.EMBEDDED
     steps: tuple[Step, ...] = ()
-    load: Load = field(default_factory=lambda: Load(agents=4, workers=1, clients=16))
+    load: Load = field(default_factory=lambda: _load(agents=4, clients=16))
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ MUTANTS = (
         ),
         frozenset({4}),
         seconds=6,
-        load=Load(agents=1, workers=1, clients=8, habits=("come_late",)),
+        load=_load(habits=("come_late",)),
     ),
     Mutant(
         "renew revives",
@@ -114,7 +119,7 @@ MUTANTS = (
         ),
         frozenset({4}),
         seconds=12,
-        load=Load(agents=1, workers=1, clients=8, habits=("abandon",)),
+        load=_load(habits=("abandon",)),
     ),
     Mutant(
         "barging",
@@ -160,7 +165,7 @@ MUTANTS = (
         frozenset({1, 2}),
         steps=tuple(_steps("path-slow", "path", 2, seconds=14, number=SLOW_ANSWERS)),
         seconds=18,
-        load=Load(agents=10, workers=1, clients=2),
+        load=_load(agents=10, clients=2),
     ),
     Mutant(
         "the leash knows no deadline",
@@ -174,10 +179,11 @@ MUTANTS = (
         frozenset({2}),
         steps=tuple(
             one
-            for i in range(4)
-            for one in _steps("agent-freeze", "run", 2 + i, seconds=6, number=0.2 * i)
+            for i in range(10)
+            for one in _steps("agent-freeze", "run", 2 + i, seconds=6, number=0.1 * i)
         ),
-        seconds=12,
+        seconds=18,
+        load=_load(agents=10, clients=2),
     ),
     Mutant(
         "wall clock",
@@ -228,7 +234,7 @@ MUTANTS = (
             )
         ),
         seconds=26,
-        load=Load(agents=12, workers=1, clients=6),
+        load=_load(agents=12, clients=6),
     ),
     Mutant(
         "a known lease answered in grace",
@@ -243,7 +249,7 @@ MUTANTS = (
         topology=plan.REDIS,
         steps=tuple(_steps("rollback", "store", 3, 14, 25, seconds=0.2)),
         seconds=32,
-        load=Load(agents=1, workers=1, clients=12, habits=("come_late",)),
+        load=_load(clients=12, habits=("come_late",)),
     ),
 )
 

@@ -15,16 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-TTL_SECONDS = 3.0
-MARGIN_SECONDS = 1.0
-FAILOVER_SECONDS = 1.0
-"""X, for stores that are not one durable server."""
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """What the product is told, in seconds. ``failover`` is X, where a store may be replaced."""
+
+    ttl: float
+    margin: float
+    failover: float
+    max_ttl: float
+
+    @property
+    def scale(self) -> float:
+        """How much longer than with the short ones whatever depends on the ttl takes."""
+        return self.ttl / SHORT.ttl
+
+
+SHORT = Durations(ttl=3.0, margin=1.0, failover=1.0, max_ttl=3.0)
+"""So short that much happens."""
+PRODUCTION = Durations(ttl=30.0, margin=3.0, failover=10.0, max_ttl=60.0)
+"""As the product comes."""
 
 EMBEDDED, REDIS, SENTINEL, CLUSTER = "embedded", "redis", "sentinel", "cluster"
 TOPOLOGIES = (EMBEDDED, REDIS, SENTINEL, CLUSTER)
-
-FREEZES = (1.0, 0.95 * TTL_SECONDS, 1.1 * TTL_SECONDS, 3 * TTL_SECONDS)
-"""A moment; just under a ttl; just over; three ttls."""
 
 # Who is hit. ``run`` is one of the runs under way, ``path`` the proxy in front of a daemon,
 # ``store-path`` the one between a daemon and its store.
@@ -40,60 +53,78 @@ RUN, DAEMON, PATH, STORE, STORE_PATH, ADMIN = (
 
 @dataclass(frozen=True, slots=True)
 class Nemesis:
-    """A kind of fault. ``seconds`` it may last; ``weight`` is how often it is drawn."""
+    """A kind of fault. It lasts one of ``seconds``, or of ``ttls``; ``weight`` is how often."""
 
     kind: str
     target: str
-    seconds: Sequence[float]
     weight: int
+    seconds: Sequence[float] = (0.0,)
+    ttls: Sequence[float] = ()
     topologies: Sequence[str] = TOPOLOGIES
 
+    def lasts(self, ttl: float) -> list[float]:
+        """Seconds to choose from."""
+        return [one * ttl for one in self.ttls] or list(self.seconds)
 
-SHORT = (0.2, 0.5, 1.0, 1.4)
-OUTAGES = (0.5, 1.4, 3.3, 6.0)
+
+FREEZES = (1 / 3, 0.95, 1.1, 3.0)
+"""In ttls: a moment; just under one; just over; three."""
+OUTAGES = (1 / 6, 0.47, 1.1, 2.0)
+"""In ttls: two that nobody may notice, and two that end leases."""
+AWAY = (0.2, 0.5, 1.0, 1.4)
+"""Seconds until a killed process is started again."""
 SERVERS = (REDIS, SENTINEL, CLUSTER)
+REPLICATED = (SENTINEL, CLUSTER)
 
 NEMESES = (
-    Nemesis("agent-kill", RUN, (0.0,), 12),
-    Nemesis("agent-freeze", RUN, FREEZES, 8),
-    Nemesis("leash-kill", RUN, (0.0,), 8),
-    Nemesis("leash-freeze", RUN, FREEZES, 6),
-    Nemesis("child-freeze", RUN, FREEZES, 2),
-    Nemesis("daemon-kill", DAEMON, SHORT, 3),
-    Nemesis("daemon-freeze", DAEMON, FREEZES, 3),
-    Nemesis("daemon-restart", DAEMON, (0.0,), 2),
-    Nemesis("wall-jump", DAEMON, OUTAGES, 3),
-    Nemesis("path-cut", PATH, OUTAGES, 4),
-    Nemesis("path-deaf", PATH, OUTAGES, 3),
-    Nemesis("path-mute", PATH, OUTAGES, 3),
-    Nemesis("path-slow", PATH, OUTAGES, 4),
-    Nemesis("path-repeat", PATH, (2.0, 5.0), 5),
-    Nemesis("path-reset", PATH, (0.0,), 5),
-    Nemesis("quota", ADMIN, (1.0, 3.0), 4),
-    Nemesis("end-session", ADMIN, (0.0,), 4),
-    Nemesis("store-kill", STORE, SHORT, 3),
-    Nemesis("store-freeze", STORE, FREEZES, 3),
-    Nemesis("store-cut", STORE_PATH, OUTAGES, 2, (REDIS,)),
-    Nemesis("store-mute", STORE_PATH, OUTAGES, 2, (REDIS,)),
-    Nemesis("store-slow", STORE_PATH, OUTAGES, 2, (REDIS,)),
-    Nemesis("forget", STORE, SHORT, 2, (REDIS,)),
-    Nemesis("rollback", STORE, SHORT, 2, (REDIS,)),
-    Nemesis("script-flush", STORE, (0.0,), 2, SERVERS),
-    Nemesis("client-kill", STORE, (0.0,), 2, SERVERS),
-    Nemesis("maxmemory", STORE, (0.5, 1.4, 3.3), 2, SERVERS),
-    Nemesis("disk-full", STORE, SHORT, 2, (EMBEDDED, REDIS)),
-    Nemesis("replica-kill", STORE, SHORT, 2, (SENTINEL, CLUSTER)),
-    Nemesis("replica-freeze", STORE, FREEZES, 2, (SENTINEL, CLUSTER)),
-    Nemesis("sentinel-kill", STORE, SHORT, 2, (SENTINEL,)),
-    Nemesis("sentinel-freeze", STORE, FREEZES, 2, (SENTINEL,)),
-    Nemesis("failover", STORE, (0.0,), 2, (SENTINEL, CLUSTER)),
-    Nemesis("stale-master", STORE, (6.0,), 1, (SENTINEL,)),
+    Nemesis("agent-kill", RUN, 12),
+    Nemesis("agent-freeze", RUN, 8, ttls=FREEZES),
+    Nemesis("leash-kill", RUN, 8),
+    Nemesis("leash-freeze", RUN, 6, ttls=FREEZES),
+    Nemesis("child-freeze", RUN, 2, ttls=FREEZES),
+    Nemesis("both-kill", RUN, 1),
+    Nemesis("tree-freeze", RUN, 2, ttls=FREEZES),
+    Nemesis("daemon-kill", DAEMON, 3, AWAY),
+    Nemesis("daemon-freeze", DAEMON, 3, ttls=FREEZES),
+    Nemesis("daemon-restart", DAEMON, 2),
+    Nemesis("wall-jump", DAEMON, 3, ttls=OUTAGES),
+    Nemesis("clock-drift", DAEMON, 2, ttls=(1.1, 3.0)),
+    Nemesis("path-cut", PATH, 4, ttls=OUTAGES),
+    Nemesis("path-deaf", PATH, 3, ttls=OUTAGES),
+    Nemesis("path-mute", PATH, 3, ttls=OUTAGES),
+    Nemesis("path-slow", PATH, 4, ttls=OUTAGES),
+    Nemesis("path-shuffle", PATH, 3, (1.0, 2.0, 5.0)),
+    Nemesis("path-repeat", PATH, 5, (2.0, 5.0)),
+    Nemesis("path-reset", PATH, 5),
+    Nemesis("quota", ADMIN, 4, (1.0, 3.0)),
+    Nemesis("end-session", ADMIN, 4),
+    Nemesis("store-kill", STORE, 3, AWAY),
+    Nemesis("store-freeze", STORE, 3, ttls=FREEZES),
+    Nemesis("store-cut", STORE_PATH, 2, ttls=OUTAGES, topologies=(REDIS,)),
+    Nemesis("store-mute", STORE_PATH, 2, ttls=OUTAGES, topologies=(REDIS,)),
+    Nemesis("store-slow", STORE_PATH, 2, ttls=OUTAGES, topologies=(REDIS,)),
+    Nemesis("forget", STORE, 2, AWAY, topologies=(REDIS,)),
+    Nemesis("rollback", STORE, 2, AWAY, topologies=(REDIS,)),
+    Nemesis("slow-disk", STORE, 2, ttls=OUTAGES, topologies=SERVERS),
+    Nemesis("script-flush", STORE, 2, topologies=SERVERS),
+    Nemesis("client-kill", STORE, 2, topologies=SERVERS),
+    Nemesis("maxmemory", STORE, 2, ttls=OUTAGES[:3], topologies=SERVERS),
+    Nemesis("disk-full", STORE, 2, AWAY, topologies=(EMBEDDED, REDIS)),
+    Nemesis("replica-kill", STORE, 2, AWAY, topologies=REPLICATED),
+    Nemesis("replica-freeze", STORE, 2, ttls=FREEZES, topologies=REPLICATED),
+    Nemesis("sentinel-kill", STORE, 2, AWAY, topologies=(SENTINEL,)),
+    Nemesis("sentinel-freeze", STORE, 2, ttls=FREEZES, topologies=(SENTINEL,)),
+    Nemesis("failover", STORE, 2, topologies=REPLICATED),
+    Nemesis("slot-move", STORE, 2, (0.1, 0.5), topologies=(CLUSTER,)),
+    Nemesis("stale-master", STORE, 1, ttls=(2.0,), topologies=(SENTINEL,)),
 )
 
 PAIRS = 0.3
 """How often a second fault comes right after the first, while that one is under way."""
-SETTLE_SECONDS = {RUN: 0.15, ADMIN: 0.4, PATH: 1.0, DAEMON: 2.5, STORE_PATH: 3.0, STORE: 4.0}
+SETTLE_SECONDS = {ADMIN: 0.4, PATH: 1.0, DAEMON: 2.5, STORE_PATH: 3.0, STORE: 4.0}
 """After a fault, time in which work goes on. Without it all would be one long outage."""
+RUN_PAUSE_SECONDS = (0.3, 1.2)
+"""Between faults of single runs, which come beside all others: other runs go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +141,14 @@ class Step:
         return f"{self.at:8.2f} s  {self.kind:<15} for {self.seconds:.2f} s  ({self.number:.3f})"
 
 
-def draw(seed: int, seconds: float, topology: str, nemeses: Sequence[str] = ()) -> list[Step]:
+def draw(
+    seed: int,
+    seconds: float,
+    topology: str,
+    nemeses: Sequence[str] = (),
+    *,
+    durations: Durations = SHORT,
+) -> list[Step]:
     """The plan of a run of so many seconds. ``nemeses`` names kinds or targets; none is all.
 
     Raises ``ValueError`` when nothing fits.
@@ -123,42 +161,62 @@ def draw(seed: int, seconds: float, topology: str, nemeses: Sequence[str] = ()) 
     if not able:
         raise ValueError(f"no nemesis of {', '.join(nemeses)} for {topology}")
     chance = random.Random(f"{seed}/{topology}/plan")
-    steps: list[Step] = []
-    at = 1.0
-    while at < seconds:
-        first = _step(chance, able, at)
-        steps.append(first)
-        at += chance.uniform(0.05, 0.3)
-        others = [one for one in able if one.target != first.target or one.target == RUN]
-        if others and chance.random() < PAIRS:
-            second = _step(chance, others, at)
-            steps.append(second)
-            at = _after(chance, first, second)
-        else:
-            at = _after(chance, first)
-    return steps
+    dice = _Dice(chance, durations)
+    steps = dice.runs([one for one in able if one.target == RUN], seconds)
+    steps += dice.surroundings([one for one in able if one.target != RUN], seconds)
+    return sorted(steps, key=lambda step: step.at)
 
 
-def _step(chance: random.Random, able: Sequence[Nemesis], at: float) -> Step:
-    nemesis = chance.choices(able, [one.weight for one in able])[0]
-    return Step(
-        round(at, 3),
-        nemesis.kind,
-        nemesis.target,
-        round(chance.choice(nemesis.seconds), 3),
-        round(chance.random(), 6),
-    )
+class _Dice:
+    def __init__(self, chance: random.Random, durations: Durations) -> None:
+        self._chance = chance
+        self._durations = durations
 
+    def runs(self, able: Sequence[Nemesis], seconds: float) -> list[Step]:
+        """What happens to single runs."""
+        steps: list[Step] = []
+        at = 1.0
+        while able and at < seconds:
+            steps.append(self._step(able, at))
+            at += self._chance.uniform(*RUN_PAUSE_SECONDS) * self._durations.scale
+        return steps
 
-def _after(chance: random.Random, *steps: Step) -> float:
-    """When the next may come. Faults of single runs overlap freely: others run on."""
-    latest = max(
-        step.at
-        + (0.0 if step.target in (RUN, ADMIN) else step.seconds)
-        + SETTLE_SECONDS[step.target]
-        for step in steps
-    )
-    return latest + chance.uniform(0, 0.3)
+    def surroundings(self, able: Sequence[Nemesis], seconds: float) -> list[Step]:
+        """What happens to daemons, stores, networks and quotas, alone or in pairs."""
+        steps: list[Step] = []
+        at = 1.0
+        while able and at < seconds:
+            first = self._step(able, at)
+            steps.append(first)
+            at += self._chance.uniform(0.05, 0.3)
+            others = [one for one in able if one.target != first.target]
+            if others and self._chance.random() < PAIRS:
+                second = self._step(others, at)
+                steps.append(second)
+                at = self._after(first, second)
+            else:
+                at = self._after(first)
+        return steps
+
+    def _step(self, able: Sequence[Nemesis], at: float) -> Step:
+        nemesis = self._chance.choices(able, [one.weight for one in able])[0]
+        return Step(
+            round(at, 3),
+            nemesis.kind,
+            nemesis.target,
+            round(self._chance.choice(nemesis.lasts(self._durations.ttl)), 3),
+            round(self._chance.random(), 6),
+        )
+
+    def _after(self, *steps: Step) -> float:
+        """When the next may come."""
+        latest = max(
+            step.at
+            + (0.0 if step.target == ADMIN else step.seconds)
+            + SETTLE_SECONDS[step.target] * self._durations.scale
+            for step in steps
+        )
+        return latest + self._chance.uniform(0, 0.3)
 
 
 def save(steps: Sequence[Step], path: Path) -> None:

@@ -33,13 +33,14 @@ UP, DOWN = "up", "down"
 class Trouble:
     """What happens to what passes: ``lose`` names directions, ``repeat`` is a share of requests.
 
-    ``delay`` is in seconds, for each direction in ``slow``.
+    ``delay`` is in seconds, for each direction in ``slow``; with ``is_uneven`` it is the longest.
     """
 
     lose: frozenset[str] = frozenset()
     slow: frozenset[str] = frozenset()
     delay: float = 0.0
     repeat: float = 0.0
+    is_uneven: bool = False
 
 
 WELL = Trouble()
@@ -162,7 +163,8 @@ class FaultProxy:
                         self._repeat(message)
                 trouble = self.trouble
                 if direction in trouble.slow:
-                    await asyncio.sleep(trouble.delay)
+                    share = self._chance.random() if trouble.is_uneven else 1.0
+                    await asyncio.sleep(share * trouble.delay)
                 is_broken = is_broken or direction in self.trouble.lose
                 if is_broken:
                     continue

@@ -22,16 +22,16 @@ from .clients import HABITS
 from .faults import Faults
 from .history import Asked, History, Ran, Rest
 from .proxy import Proxies
-from .site import KEYS, ORGANIZATION, SEATS, Site
+from .site import CAPS, KEYS, ORGANIZATION, SEATS, Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .plan import Step
+    from .plan import Durations, Step
 
 TESTS = Path(__file__).parents[2]
-MACHINES = [f"container-{number}" for number in range(5)]
-LICENSES = ["kre", "line"]
+MACHINES = [f"container-{number}" for number in range(6)]
+LICENSES = ["kre", "line", "teams"]
 FINISH_SECONDS = 120
 REST_SECONDS = 12.0
 """Beyond ttl, margin and recovery: by then whatever was left behind must have come back."""
@@ -40,11 +40,16 @@ THREADS = 32
 
 @dataclass(frozen=True)
 class Load:
-    """How many want seats: real runs at a time, and virtual clients in so many processes."""
+    """How many want seats: real runs at a time, and virtual clients in so many processes.
 
-    agents: int = 10
+    Beside these, ``fleets`` processes hold ``fleet`` leases each.
+    """
+
+    agents: int = 24
     workers: int = 2
-    clients: int = 15
+    clients: int = 20
+    fleets: int = 2
+    fleet: int = 1000
     daemons: int = 2
     habits: tuple[str, ...] = HABITS
 
@@ -61,6 +66,7 @@ class Rig:
         seconds: float,
         seed: int,
         load: Load | None = None,
+        durations: Durations = plan.SHORT,
         sources: tuple[Path, ...] = (),
     ) -> None:
         self.directory = directory
@@ -69,6 +75,7 @@ class Rig:
         self._seconds = seconds
         self._seed = seed
         self._load = load or Load()
+        self._durations = durations
         self._sources = sources or sources_now.copy(directory / "sources")
         self._workers: list[subprocess.Popen[bytes]] = []
 
@@ -80,6 +87,7 @@ class Rig:
                 self.directory,
                 self._topology,
                 proxies,
+                durations=self._durations,
                 daemons=self._load.daemons,
                 sources=self._sources,
                 seed=self._seed,
@@ -92,6 +100,7 @@ class Rig:
                 count=self._load.agents,
                 licenses=LICENSES,
                 machines=MACHINES,
+                ttl=self._durations.ttl,
                 seed=self._seed,
             )
             faults = Faults(site, agents)
@@ -103,25 +112,30 @@ class Rig:
             agents.finish()
             self._finish_workers()
             rest = self._come_to_rest(site)
-            history = History(plan.TTL_SECONDS, site.margin, rest=rest)
+            history = History(self._durations.ttl, site.margin, rest=rest, caps=CAPS)
+            history.recovery = site.recovery
             history.faults, history.limits = faults.done, faults.limits
             self._collect(history, agents, proxies.records)
         return history
 
     def _start_workers(self, site: Site) -> None:
-        """Those with clients, and one for each path that watches it with a probe."""
-        specs: list[tuple[int, int, int | None]] = [
-            (number, self._load.clients, None) for number in range(self._load.workers)
+        """Those with clients, those with a fleet, and for each path one that watches it."""
+        load = self._load
+        specs: list[tuple[int, int, int, int | None]] = [
+            *((number, load.clients, 0, None) for number in range(load.workers)),
+            *((100 + number, 0, load.fleet, None) for number in range(load.fleets)),
+            *((200 + path, 0, 0, path) for path in range(len(site.paths))),
         ]
-        specs += [(100 + path, 0, path) for path in range(len(site.paths))]
-        for number, count, path in specs:
+        for number, count, fleet, path in specs:
             spec = {
                 "name": f"worker-{number}",
                 "count": count,
+                "fleet": fleet,
                 "seed": f"{self._seed}/{number}",
                 "licenses": LICENSES,
                 "machines": MACHINES,
-                "habits": self._load.habits,
+                "habits": load.habits,
+                "ttl": self._durations.ttl,
                 "probe": path is not None,
             }
             environ = site.environ(only=path)
@@ -142,7 +156,8 @@ class Rig:
         for worker in self._workers:
             if worker.stdin is not None:
                 worker.stdin.close()
-        codes = [worker.wait(FINISH_SECONDS) for worker in self._workers]
+        longest = FINISH_SECONDS * self._durations.scale
+        codes = [worker.wait(longest) for worker in self._workers]
         assert not any(codes), f"virtual clients failed: {codes}"
 
     def _end_workers(self) -> None:
@@ -165,7 +180,7 @@ class Rig:
                 one.result()
 
     def _come_to_rest(self, site: Site) -> list[Rest]:
-        seconds = site.recovery + site.margin + plan.TTL_SECONDS + REST_SECONDS
+        seconds = site.recovery + site.margin + self._durations.ttl + REST_SECONDS
         caller = Caller(site.daemons[0].process.url, KEYS["admin"])
         found: list[Rest] = []
 

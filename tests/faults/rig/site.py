@@ -1,15 +1,16 @@
 """What a run is made of: a store, daemons on it, and a proxy in front of each.
 
-Every daemon has the same secret, keys and licenses. Durations are so short that a ttl of the seed's
-plan passes in seconds.
+Every daemon has the same secret, keys and licenses.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.daemon import DaemonProcess, clean_environ
@@ -19,13 +20,15 @@ from support.topologies import ClusterGroup, Node, SentinelGroup, free_ports
 from . import plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from .plan import Durations
     from .proxy import FaultProxy, Proxies
 
 ORGANIZATION = "acme"
-SEATS = {"kre": 4, "line": 3, "probe": 4}
-MACHINES: dict[str, int | None] = {"kre": 3, "line": None, "probe": None}
+SEATS = {"kre": 6, "line": 4, "teams": 4, "fleet": 4_000, "probe": 4}
+MACHINES: dict[str, int | None] = {**dict.fromkeys(SEATS), "kre": 4}
+TEAMS = ("payments", "batch", "")
+CAPS = {"teams": ("batch", 1)}
+"""By license: the team whose group has a cap, and the cap."""
 KEYS = {name: f"lsr_{name}key_{'s' * 32}" for name in ("ci", "admin")}
 
 BOOTSTRAP = """
@@ -52,37 +55,29 @@ machines = {machines}
 ttl = "{ttl}s"
 """
 
-WALL_CLOCK = """
-# Loaded by Python at its start, because it is called so and on the path. Moves the wall clock of
-# this process by the seconds that stand in a file; no other clock.
-import os
-import time
-
-_real, _real_ns, _path = time.time, time.time_ns, os.environ["RIG_WALL_OFFSET"]
-
-
-def _offset():
-    try:
-        with open(_path) as file:
-            return float(file.read() or 0)
-    except (OSError, ValueError):
-        return 0.0
-
-
-time.time = lambda: _real() + _offset()
-time.time_ns = lambda: _real_ns() + int(_offset() * 1e9)
+POLICY = """
+[[organization.license.group]]
+name = "payments"
+label = { team = "payments" }
+head_start = "2s"
+reserve = 1
+[[organization.license.group]]
+name = "batch"
+label = { team = "batch" }
+cap = 1
 """
 
 
-def bootstrap() -> str:
+def bootstrap(ttl: float) -> str:
     """The licenses and keys of every site."""
     licenses = "".join(
         LICENSE.format(
             name=name,
             seats=seats,
             machines='"unlimited"' if MACHINES[name] is None else MACHINES[name],
-            ttl=plan.TTL_SECONDS,
+            ttl=ttl,
         )
+        + (POLICY if name in CAPS else "")
         for name, seats in SEATS.items()
     )
     return BOOTSTRAP.format(licenses=licenses, **KEYS)
@@ -91,14 +86,24 @@ def bootstrap() -> str:
 class RiggedDaemon:
     """A daemon that several faults may want at once: one after the other."""
 
-    def __init__(self, process: DaemonProcess, offset: Path) -> None:
+    def __init__(self, process: DaemonProcess, times: Path) -> None:
         self.process = process
         self.lock = threading.Lock()
-        self._offset = offset
+        self._times = times
+        self._offset, self._rate = 0.0, 1.0
 
     def jump_wall(self, seconds: float) -> None:
         """Move its wall clock away from the true one."""
-        self._offset.write_text(str(seconds))
+        self._offset = seconds
+        self._tell()
+
+    def drift(self, rate: float) -> None:
+        """Let its clock since boot run at this rate from now on."""
+        self._rate = rate
+        self._tell()
+
+    def _tell(self) -> None:
+        self._times.write_text(f"{self._offset} {self._rate}")
 
 
 class Site:
@@ -110,12 +115,14 @@ class Site:
         topology: str,
         proxies: Proxies,
         *,
+        durations: Durations,
         daemons: int,
         sources: tuple[Path, ...] = (),
         seed: int = 0,
     ) -> None:
         self.directory = directory
         self.topology = topology
+        self.durations = durations
         self.proxies = proxies
         self.daemons: list[RiggedDaemon] = []
         self.paths: list[FaultProxy] = []
@@ -130,17 +137,18 @@ class Site:
     @property
     def failover(self) -> float:
         """X, in seconds."""
-        return 0.0 if self.topology == plan.EMBEDDED else plan.FAILOVER_SECONDS
+        return 0.0 if self.topology == plan.EMBEDDED else self.durations.failover
 
     @property
     def margin(self) -> float:
         """M, in seconds."""
-        return plan.MARGIN_SECONDS + plan.TTL_SECONDS / 500 + self.failover
+        return self.durations.margin + self.durations.ttl / 500 + self.failover
 
     @property
     def recovery(self) -> float:
         """G, in seconds."""
-        return plan.TTL_SECONDS + self.margin + self.failover
+        longest = self.durations.max_ttl
+        return longest + self.durations.margin + longest / 500 + 2 * self.failover
 
     @property
     def urls(self) -> str:
@@ -160,27 +168,27 @@ class Site:
         urls = self._start_store()
         hook = self.directory / "hook"
         hook.mkdir()
-        (hook / "sitecustomize.py").write_text(WALL_CLOCK)
+        shutil.copy(Path(__file__).with_name("clocks.py"), hook / "sitecustomize.py")
         for number in range(self._daemon_count):
             directory = self.directory / f"daemon-{number}"
             directory.mkdir()
-            offset = directory / "wall-offset"
-            options = ["--max-ttl", f"{plan.TTL_SECONDS}s"]
+            times = directory / "times"
+            options = ["--max-ttl", f"{self.durations.max_ttl}s"]
             options += ["--secret-file", str(self.directory / "secret")]
             if urls:
                 options += ["--store", urls[number], "--new-store"]
             process = DaemonProcess(
                 directory,
                 *options,
-                bootstrap=bootstrap(),
+                bootstrap=bootstrap(self.durations.ttl),
                 LESSOR_TEST="1",
                 LESSOR_TEST_MIN_TTL="1s",
-                LESSOR_TEST_MARGIN=f"{plan.MARGIN_SECONDS}s",
-                LESSOR_TEST_FAILOVER=f"{plan.FAILOVER_SECONDS}s",
-                RIG_WALL_OFFSET=str(offset),
+                LESSOR_TEST_MARGIN=f"{self.durations.margin}s",
+                LESSOR_TEST_FAILOVER=f"{self.durations.failover}s",
+                RIG_TIMES=str(times),
                 PYTHONPATH=os.pathsep.join(filter(None, (str(hook), self.python_path))),
             )
-            daemon = RiggedDaemon(process, offset)
+            daemon = RiggedDaemon(process, times)
             self.daemons.append(daemon)
             process.start()
             port = int(process.url.rpartition(":")[2])
@@ -193,12 +201,14 @@ class Site:
         if self.topology == plan.EMBEDDED:
             return []
         if self.topology == plan.SENTINEL:
-            group = SentinelGroup(binary, self.directory)
+            down_after_ms = round(max(1000, self.durations.failover * 1000 / 2))
+            group = SentinelGroup(binary, self.directory, down_after_ms=down_after_ms)
             self.nodes, self.group = [*group.servers, *group.sentinels], group
             group.start()
             return [group.url] * self._daemon_count
         if self.topology == plan.CLUSTER:
-            cluster = ClusterGroup(binary, self.directory)
+            node_timeout_ms = round(max(1000, self.durations.failover * 1000 / 4))
+            cluster = ClusterGroup(binary, self.directory, node_timeout_ms=node_timeout_ms)
             self.nodes, self.group = cluster.nodes, cluster
             cluster.start()
             return [cluster.url] * self._daemon_count

@@ -23,7 +23,8 @@ SIZE = 256
 def stamp(directory: str, seconds: float) -> None:
     """Stamp until the time is over or something kills us."""
     env = os.environ
-    who = f"{env['LESSOR_LEASE_ID']} {env['LESSOR_FENCING_TOKEN']} {env['LESSOR_LICENSE']}"
+    names = ("LEASE_ID", "FENCING_TOKEN", "LICENSE", "COUNT")
+    who = " ".join(env["LESSOR_" + name] for name in names)
     fd = os.open(f"{directory}/{os.getpid()}", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     os.ftruncate(fd, SIZE)
     slot = mmap.mmap(fd, SIZE)

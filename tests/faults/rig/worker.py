@@ -1,8 +1,8 @@
 """A process full of virtual clients: ``python -m faults.rig.worker OUT SPEC``. Ends with its stdin.
 
-SPEC is JSON: ``name``, ``count``, ``seed``, ``licenses``, ``machines``, ``habits``, ``probe``
-(bool). Server and key come from the environment, as for any client. What was written down goes to
-OUT, one JSON object a line.
+SPEC is JSON: ``name``, ``count`` of clients, ``fleet`` (leases), ``seed``, ``licenses``,
+``machines``, ``habits``, ``ttl`` in seconds, ``probe`` (bool). Server and key come from the
+environment, as for any client. What was written down goes to OUT, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 
 from lessor import config
 
-from .clients import Client, Notes, Probe
+from .clients import Client, Probe
+from .fleet import Fleet
+from .held import Notes
 
 STACK_BYTES = 512 * 1024
 
@@ -28,7 +30,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(os.environ)
     notes = Notes()
     over = threading.Event()
-    threads: list[Client | Probe] = [
+    threads: list[Client | Fleet | Probe] = [
         Client(
             notes,
             settings,
@@ -36,6 +38,7 @@ def main(arguments: list[str]) -> int:
             licenses=spec["licenses"],
             machines=spec["machines"],
             habits=spec["habits"],
+            ttl=spec["ttl"],
             over=over,
             seed=f"{spec['seed']}/{number}",
         )
@@ -43,6 +46,10 @@ def main(arguments: list[str]) -> int:
     ]
     if spec["probe"]:
         threads.append(Probe(notes, settings, f"probe-{spec['name']}", over))
+    if spec["fleet"]:
+        name, seed = f"fleet-{spec['name']}", f"{spec['seed']}/fleet"
+        count, ttl = spec["fleet"], spec["ttl"]
+        threads.append(Fleet(notes, settings, name, count=count, ttl=ttl, over=over, seed=seed))
     for thread in threads:
         thread.start()
     sys.stdin.read()
