@@ -115,6 +115,7 @@ class ScriptModel:
     def forget(self) -> None:
         """The store was emptied."""
         self.now = self.epoch = self._grace_until = self._counter = self._last_ticket = 0
+        self._unserved = False
         self._replid = ""
         self._recovery = 0
         self.leases: dict[int, Lease] = {}
@@ -138,9 +139,10 @@ class ScriptModel:
 
     @property
     def next_deadline(self) -> int | None:
-        """The first of a lease or a waiter."""
+        """The first of a lease or a waiter; now, when some line may have a turn after grace."""
         deadlines = [lease.until for lease in self.leases.values()]
-        return min([*deadlines, *(waiter.gone_at for waiter in self.line)], default=None)
+        deadlines += [waiter.gone_at for waiter in self.line]
+        return min(deadlines + [self.now] * self._unserved, default=None)
 
     def use(self, license: str) -> int:
         """Seats held."""
@@ -173,7 +175,9 @@ class ScriptModel:
             greatest = max(self.epoch, context.highest_epoch, context.epoch_floor - 1)
             self.epoch, self._replid, self._counter = greatest + 1, self.here, 0
         elif (context.epoch, context.replid) == (self.epoch, self._replid):
+            was_recovering = self.recovering_ms > 0
             self.now = max(self.now, context.claim_ms or 0)
+            self._unserved |= was_recovering and not self.recovering_ms
 
     def acquire(
         self, id: int, wish: Wish, *, may_wait: bool
@@ -201,6 +205,7 @@ class ScriptModel:
             return ("unknown_license",)
         group = license.group_of(wish)
         if 1 < wish.least > license.most_ever(group):
+            self._leave(waiter, wish)
             return ("too_many", str(license.most_ever(group)))
         if not self.line_of(wish.license):
             free = license.seats - self.use(wish.license)
@@ -211,19 +216,22 @@ class ScriptModel:
                 return ("granted", lease.token, True, None, seats)
             if not may_wait:
                 return ("full", self._blocked_by(license, wish))
-        self._join(id, wish)
-        self._serve(wish.license)
+        stands = self._join(id, wish)
+        self._serve_lines(wish.license)
         if id in self.leases:
             return self._known(self.leases[id], wish)
         blocked = self._blocked_by(license, wish)
-        waiter = self._waiter(id)
-        if waiter is None:
-            raise AssertionError("one that is not granted stands in line")
         if not may_wait:
-            self.line.remove(waiter)
+            self._leave(stands, wish)
             return ("full", blocked)
-        position = self.line_of(wish.license).index(waiter) + 1
-        return ("queued", waiter.ticket, position, blocked)
+        position = self.line_of(wish.license).index(stands) + 1
+        return ("queued", stands.ticket, position, blocked)
+
+    def _leave(self, waiter: Waiter | None, wish: Wish) -> None:
+        """Those behind may have stood because of it."""
+        if waiter:
+            self.line.remove(waiter)
+            self._serve_lines(wish.license)
 
     def _blocked_by(self, license: License, wish: Wish) -> str:
         if license.drained:
@@ -241,9 +249,13 @@ class ScriptModel:
             return ("ended", lease.ending)
         lease.until = self.now + self._lease_ms
         waited = self.now - lease.joined if lease.offered else None
-        if lease.offered:
-            self._register(lease.wish, lasting=not wish.ephemeral)
         is_new, lease.offered = lease.offered, False
+        if is_new:
+            machines, machine = self.licenses[wish.license].machines, lease.wish.machine
+            before = machines[machine]
+            self._register(lease.wish, lasting=not wish.ephemeral)
+            if before != machines[machine]:
+                self._serve_lines(wish.license)
         return ("granted", lease.token, is_new, waited, lease.seats)
 
     def renew(self, ids: Iterable[int]) -> list[int | str]:
@@ -284,13 +296,13 @@ class ScriptModel:
             return "forbidden", ""
         if lease:
             reason = self._end(id, "released")
-            self._serve(lease.wish.license)
+            self._serve_lines(lease.wish.license)
             return "released", reason
-        if waiter:
-            self.line.remove(waiter)
-        elif id in self.ended:
+        if id in self.ended:
             return "repeated", ""
         self._remember(id, "released")
+        if waiter:
+            self._leave(waiter, waiter.wish)
         return ("left" if waiter else "unknown"), ""
 
     def end(self, id: int) -> int:
@@ -316,9 +328,10 @@ class ScriptModel:
         if self.recovering_ms:
             return []
         ended = self._end_lapsed(serve=False)
-        self._drop_gone()
-        for license in dict.fromkeys(one[1] for one in ended):
-            self._serve(license)
+        licenses = [one[1] for one in ended]
+        if self._unserved:
+            self._unserved, licenses = False, sorted(self.licenses)
+        self._serve_lines(*licenses)
         return ended
 
     def set_quota(self, name: str, seats: int, machines: int | None, *, force: bool) -> str:
@@ -332,7 +345,7 @@ class ScriptModel:
             before.seats, before.machine_quota = seats, machines
         else:
             self.licenses[name] = License(seats, machines)
-        self._serve(name)
+        self._serve_lines(name)
         return "made"
 
     def set_policy(self, name: str, policy: tuple[Group, ...]) -> None:
@@ -341,12 +354,12 @@ class ScriptModel:
         license.policy = policy
         for waiter in self.line_of(name):
             waiter.group, waiter.parked = license.group_of(waiter.wish), False
-        self._serve(name)
+        self._serve_lines(name)
 
     def drain(self, name: str, *, drained: bool) -> None:
         """Nobody new, or all as before."""
         self.licenses[name].drained = drained
-        self._serve(name)
+        self._serve_lines(name)
 
     def _end_lapsed(self, *, serve: bool = True) -> list[Ended]:
         lapsed = sorted(
@@ -357,9 +370,8 @@ class ScriptModel:
             lease = self.leases[id]
             reason = self._end(id, "unclaimed" if lease.offered else "lapsed")
             ended.append((id, lease.wish.license, lease.wish.machine, lease.token, reason))
-        if serve:
-            for license in dict.fromkeys(one[1] for one in ended):
-                self._serve(license)
+        if serve and ended:
+            self._serve_lines(*(one[1] for one in ended))
         return ended
 
     def _end(self, id: int, reason: str) -> str:
@@ -384,7 +396,7 @@ class ScriptModel:
     def _waiter(self, id: int) -> Waiter | None:
         return next((waiter for waiter in self.line if waiter.id == id), None)
 
-    def _join(self, id: int, wish: Wish) -> None:
+    def _join(self, id: int, wish: Wish) -> Waiter:
         waiter = self._waiter(id)
         if waiter is None:
             self._last_ticket = max(self._last_ticket + 1, self.now * 1000)
@@ -392,16 +404,26 @@ class ScriptModel:
             waiter = Waiter(id, wish, self._last_ticket, self.now, 0, group)
             self.line.append(waiter)
         waiter.gone_at = self.now + GONE_MS
+        return waiter
 
-    def _drop_gone(self) -> None:
+    def _drop_gone(self) -> list[str]:
+        """Where somebody left."""
+        if self.recovering_ms:
+            return []
+        gone = [waiter for waiter in self.line if waiter.gone_at < self.now]
         self.line = [waiter for waiter in self.line if waiter.gone_at >= self.now]
+        gone.sort(key=lambda waiter: (waiter.gone_at, waiter.id))
+        return [waiter.wish.license for waiter in gone]
+
+    def _serve_lines(self, *names: str) -> None:
+        for name in dict.fromkeys([*self._drop_gone(), *names]):
+            self._serve(name)
 
     def _serve(self, name: str) -> None:
         """Offer what is free, until it is not or nobody may take it."""
         license = self.licenses.get(name)
         if license is None or license.drained or self.recovering_ms or not self.line_of(name):
             return
-        self._drop_gone()
         while (free := license.seats - self.use(name)) > 0:
             turn = self._whose_turn(name, license)
             if turn is None:
@@ -428,7 +450,10 @@ class ScriptModel:
         firsts = []
         for group in (*license.policy, EVERYBODY_ELSE):
             first = next((one for one in line if one.group.name == group.name), None)
-            if first and first.wish.least <= self.room_in_group(name, group):
+            if first is None:
+                continue
+            never = 1 < first.wish.least > license.most_ever(group)
+            if never or first.wish.least <= self.room_in_group(name, group):
                 is_owed = group.reserve > self.use_of_group(name, group)
                 firsts.append((not is_owed, first.place, first))
         return min(firsts, key=lambda one: one[:2])[2] if firsts else None

@@ -46,7 +46,7 @@ if clock.recovering then
 end
 
 local ended = end_lapsed(clock)
-serve_lines(clock, ended)
+if #ended > 0 then serve_lines(clock, licenses_of(ended)) end
 
 local function known(lease)
   if lease.license ~= license or lease.fingerprint ~= fingerprint then
@@ -60,8 +60,10 @@ local function known(lease)
   if lease.offered then
     is_new, waited = 1, clock.now - lease.joined
     lease.offered, lease.granted_at, lease.waited = false, wall_ms, waited
-    register_machine(lease, ephemeral)
+    local is_changed = register_machine(lease, ephemeral)
     write_record(id, lease)
+    -- Was it the one machine that would leave, nobody is held up for it any longer.
+    if is_changed then serve_lines(clock, {license}) end
   end
   return reply(clock, 'granted', ended, lease.token, lease.ttl, lease.granted_at, is_new, waited,
     lease.holder, lease.seats, lease.group, lease.named and 1 or 0)
@@ -69,7 +71,10 @@ end
 
 local lease = find_lease(id)
 if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then return known(lease) end
-if lease then end_lease(clock, id, lease, lapse_reason(lease)) end -- more lapsed than one call ends
+if lease then -- more lapsed than one call ends
+  end_lease(clock, id, lease, lapse_reason(lease))
+  serve_lines(clock, {lease.license})
+end
 
 local reason = ended_reason(id)
 if reason then return reply(clock, 'ended', ended, reason) end
@@ -79,13 +84,19 @@ if waiter and (waiter.license ~= license or waiter.fingerprint ~= fingerprint) t
   return reply(clock, 'conflict', ended)
 end
 
-local quota = read_quota(license)
-if not quota then return reply(clock, 'unknown_license', ended) end
-if wall_ms < quota.starts * 1000 then
-  return reply(clock, 'license_expired', ended, 'not_started')
+-- Nobody stays in line who is told that there is nothing to wait for.
+local function refuse(...)
+  local stands = read_waiter(id)
+  if stands then leave_line(id, stands) end
+  if waiter then serve_lines(clock, {license}) end -- those behind may have stood because of it
+  return reply(clock, ...)
 end
-if quota.expires > 0 and wall_ms >= quota.expires * 1000 then
-  return reply(clock, 'license_expired', ended)
+
+local quota = read_quota(license)
+if not quota then return refuse('unknown_license', ended) end
+if not is_in_term(quota, wall_ms / 1000) then
+  local why = wall_ms < quota.starts * 1000 and 'not_started' or nil
+  return refuse('license_expired', ended, why)
 end
 
 if quota.offline > 0 then
@@ -128,7 +139,7 @@ end
 if is_impossible(quota, group, least) then
   local most_ever = quota.seats - quota.offline
   if group.cap >= 0 then most_ever = math.min(most_ever, group.cap) end
-  return reply(clock, 'too_many', ended, string.format('%d', most_ever))
+  return refuse('too_many', ended, string.format('%d', most_ever))
 end
 
 local queue = queue_key(license)
@@ -143,14 +154,11 @@ end
 
 -- Somebody may stand in the line already: no barging, everyone goes through it.
 wait_in_line(waiter, quota.policy)
-serve_line(clock, license)
+serve_lines(clock, {license})
 lease = find_lease(id)
 if lease then return known(lease) end
 
 local blocked = blocked_by(license, quota, group, machine, least)
-if not may_wait then
-  leave_line(id, read_waiter(id))
-  return reply(clock, 'full', ended, blocked)
-end
+if not may_wait then return refuse('full', ended, blocked) end
 return reply(clock, 'queued', ended, read_waiter(id).ticket, redis.call('ZRANK', queue, id) + 1,
   blocked, quota.ttl)

@@ -22,7 +22,7 @@ end
 
 if open_change('', change_id) == 'repeated' then return answer('repeated', 0) end
 
-expire_offline(license, tonumber(ARGV[7]))
+if expire_offline(license, tonumber(ARGV[7])) > 0 then serve_lines(clock, {license}) end
 local quota = read_quota(license)
 if not quota then return answer('unknown_license', 0) end
 local use = quota.kind == 'named-user' and redis.call('HLEN', online_key(license))
@@ -36,10 +36,12 @@ if quota.kind ~= 'named-user' then
     return answer('machines_full', available)
   end
   redis.call('ZADD', machines_key(license), 'inf', machine)
+  unpark(license, machine)
 end
 if redis.call('ZADD', offline_key(license), ARGV[6], serial .. ':' .. seats) == 1 then
   redis.call('HINCRBY', quota_key(license), 'offline', seats)
 end
 redis.call('HSET', OFFLINE, serial, ARGV[8])
 record_change(clock, change_id, ARGV[10], ARGV[11])
+serve_lines(clock, {license}) -- who waits on that machine may go
 return answer('issued', available - seats)

@@ -19,7 +19,7 @@ if not clock then return refusal end
 local license, fields = ARGV[2], cmsgpack.unpack(ARGV[3])
 local change_id = ARGV[6]
 
-expire_offline(license, wall_seconds())
+if expire_offline(license, wall_seconds()) > 0 then serve_lines(clock, {license}) end
 local leases = redis.call('SCARD', use_key(license))
 local registered = redis.call('ZCARD', machines_key(license))
 local users = redis.call('HLEN', registered_key(license))
@@ -49,5 +49,5 @@ redis.call('SADD', LICENSES, license)
 for field, value in pairs(fields) do redis.call('HSET', quota_key(license), field, value) end
 if fields.policy then regroup_line(license, parse_policy(fields.policy)) end
 if fields.retention then apply_retention(license, tonumber(fields.retention)) end
-serve_line(clock, license)
+serve_lines(clock, {license})
 return answer('set', record_change(clock, change_id, ARGV[7], ARGV[8]))

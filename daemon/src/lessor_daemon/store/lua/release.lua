@@ -19,7 +19,7 @@ local lease = find_lease(id)
 if lease then
   if asker ~= '' and asker ~= lease.owner then return reply(clock, 'forbidden') end
   local reason = end_lease(clock, id, lease, 'released')
-  serve_line(clock, lease.license)
+  serve_lines(clock, {lease.license})
   return reply(clock, 'released', lease.license, lease.machine, lease.token, reason)
 end
 
@@ -28,6 +28,7 @@ if waiter then
   if asker ~= '' and asker ~= waiter.owner then return reply(clock, 'forbidden') end
   leave_line(id, waiter)
   remember_ended(clock, id, 'released')
+  serve_lines(clock, {waiter.license}) -- those behind may have stood because of it
   return reply(clock, 'left', waiter.license)
 end
 

@@ -16,6 +16,6 @@ local freed = free_offline(license, serial .. ':' .. ARGV[4])
 if freed > 0 then
   redis.call('HSET', OFFLINE, serial, ARGV[5])
   record_change(clock, ARGV[6], ARGV[7], ARGV[8])
-  serve_line(clock, license)
+  serve_lines(clock, {license})
 end
 return reply(clock, 'returned', freed, version_now())

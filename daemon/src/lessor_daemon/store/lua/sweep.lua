@@ -12,10 +12,10 @@ local clock, refusal = open_clock()
 if not clock then return refusal end
 
 local freed, dropped = 0, 0
-for _, license in ipairs(redis.call('SMEMBERS', LICENSES)) do
+local licenses = redis.call('SMEMBERS', LICENSES)
+for _, license in ipairs(licenses) do
   local seats, machines = expire_offline(license, tonumber(ARGV[2])), drop_idle_machines(license)
   freed, dropped = freed + seats, dropped + machines
-  if seats + machines > 0 then serve_line(clock, license) end
 end
 if not clock.recovering then
   -- Marks of leases that nobody put back, see end.lua.
@@ -23,6 +23,7 @@ if not clock.recovering then
     if redis.call('HEXISTS', RECORDS, id) == 0 then redis.call('HDEL', ENDING, id) end
   end
 end
+serve_lines(clock, licenses) -- all: the term of one may have begun
 redis.call('XTRIM', EVENTS, 'MINID', '~', ARGV[3])
 redis.call('XTRIM', AUDIT, 'MINID', '~', ARGV[4])
 return reply(clock, 'swept', freed, dropped, version_now())

@@ -10,10 +10,10 @@
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
-local licenses = {}
+local licenses = {} -- may name one twice
 for _, one in ipairs(cmsgpack.unpack(ARGV[4])) do
   local license, machine = one[1], one[2]
-  licenses[license] = true
+  licenses[#licenses + 1] = license
   if redis.call('HEXISTS', busy_key(license), machine) == 1 then
     redis.call('ZADD', machines_key(license), 'XX', 0, machine)
   else
@@ -21,5 +21,5 @@ for _, one in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
 end
 record_change(clock, ARGV[2], ARGV[3], '')
-for license in pairs(licenses) do serve_line(clock, license) end -- who waited for a machine may go
+serve_lines(clock, licenses) -- who waited for a machine may go
 return reply(clock, 'unregistered')

@@ -15,7 +15,17 @@
 -- store that lost its memory. The script that notices opens a new epoch, and grants stop for
 -- `recovery` ms.
 
+--
+-- The clock's field `unserved` says that some line may have a turn which no script has served: grants
+-- stopped for a while and go on, or one call had served as many as it may. Until `reap` has
+-- looked after all lines, replies say that something is due now.
+
 local SCHEMA = 1
+
+local function mark_unserved(clock)
+  clock.unserved = true
+  redis.call('HSET', CLOCK, 'unserved', 1)
+end
 
 local function open_clock()
   -- A Cluster that is just moving this slot to another node, key by key, fails a script in its
@@ -24,7 +34,8 @@ local function open_clock()
   redis.call('EXISTS', ORG .. 'never')
   local claim, seen, epoch, replid, highest, floor, recovery, trust = string.match(
     ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-  local stored = redis.call('HMGET', CLOCK, 'now', 'epoch', 'replid', 'grace_until', 'schema')
+  local stored = redis.call('HMGET', CLOCK, 'now', 'epoch', 'replid', 'grace_until', 'schema',
+    'unserved')
   if tonumber(stored[5] or SCHEMA) > SCHEMA then
     return nil, redis.error_reply('NEWERSCHEMA the store was written by a newer Lessor')
   end
@@ -34,6 +45,7 @@ local function open_clock()
     replid = stored[3],
     grace_until = tonumber(stored[4] or 0),
     recovery = tonumber(recovery),
+    unserved = stored[6] ~= false,
   }
   local here = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   local same_epoch = tonumber(epoch) == clock.epoch and replid == clock.replid
@@ -50,19 +62,24 @@ local function open_clock()
     redis.call('HSET', CLOCK, 'now', clock.now, 'epoch', clock.epoch, 'replid', here,
       'grace_until', clock.grace_until, 'counter', 0, 'schema', SCHEMA)
   elseif same_epoch and claim ~= '-' and tonumber(claim) > clock.now then
+    local was_recovering = clock.now < clock.grace_until
     clock.now = tonumber(claim)
     redis.call('HSET', CLOCK, 'now', clock.now)
+    if was_recovering and clock.now >= clock.grace_until then mark_unserved(clock) end
   end
   clock.recovering = clock.now < clock.grace_until
   return clock
 end
 
 -- What every script answers: a status, the clock, and what the caller needs to keep it running
--- (the earliest deadline of a lease or a waiter, -1 when there is none), then the script's own part.
+-- (when there is something to reap: the earliest deadline of a lease or a waiter, now if a line is
+-- unserved, -1 for never), then the script's own part.
 local function reply(clock, status, ...)
   local lease = tonumber(redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2])
   local waiter = tonumber(redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
-  local next_deadline = lease and waiter and math.min(lease, waiter) or lease or waiter or -1
+  local unserved = clock.unserved and clock.now or math.huge
+  local next_deadline = math.min(lease or math.huge, waiter or math.huge, unserved)
+  if next_deadline == math.huge then next_deadline = -1 end
   local recovering = clock.recovering and clock.grace_until - clock.now or 0
   return {status, clock.now, clock.epoch, clock.replid, recovering, next_deadline, ...}
 end

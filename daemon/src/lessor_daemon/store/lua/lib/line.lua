@@ -77,11 +77,19 @@ local function leave_line(id, waiter)
   redis.call('HDEL', WAITERS, id)
 end
 
+-- Who has not asked for too long leaves. Answers the licenses where somebody left: those behind may
+-- have a turn now.
 local function drop_gone(clock)
-  if clock.recovering then return end -- the line stands still and keeps its order
+  local licenses = {}
+  if clock.recovering then return licenses end -- the line stands still and keeps its order
   local ids = redis.call('ZRANGEBYSCORE', WAITING, '-inf', '(' .. string.format('%.0f', clock.now),
     'LIMIT', 0, SERVE_AT_ONCE)
-  for _, id in ipairs(ids) do leave_line(id, read_waiter(id)) end
+  for i, id in ipairs(ids) do
+    local waiter = read_waiter(id)
+    leave_line(id, waiter)
+    licenses[i] = waiter.license
+  end
+  return licenses
 end
 
 -- Put aside one whose machine is not admitted.
@@ -127,12 +135,14 @@ local function first_of_group(license, group, has_room)
 end
 
 -- Whose turn it is: {id, place, waiter}, or nil. `policy` ends with the default group.
-local function whose_turn(license, groups, has_room)
+local function whose_turn(license, quota, groups, has_room)
   local best
   for _, group in ipairs(groups) do
     local id, place = first_of_group(license, group, has_room)
     local waiter = id and read_waiter(id)
-    if waiter and waiter.least <= room_in_group(license, group) then
+    if waiter and (waiter.least <= room_in_group(license, group)
+      or is_impossible(quota, group, waiter.least))
+    then
       local lent = group.reserve > group_use(license, group)
       if not best or (lent and not best.lent) or (lent == best.lent and place < best.place) then
         best = {id = id, place = place, waiter = waiter, lent = lent, group = group}
@@ -166,18 +176,17 @@ local function offer(clock, license, quota, turn, free)
   redis.call('PUBLISH', OFFERS_CHANNEL, turn.id)
 end
 
--- Offer what is free to those whose turn it is.
+-- Offer what is free to those whose turn it is. Only `serve_lines` calls it.
 local function serve_line(clock, license)
   if clock.recovering or redis.call('EXISTS', queue_key(license)) == 0 then return end
   local quota = read_quota(license)
-  if not quota or quota.drained then return end
-  drop_gone(clock)
+  if not quota or quota.drained or not is_in_term(quota, wall_seconds()) then return end
   local groups = {unpack(quota.policy)}
   groups[#groups + 1] = DEFAULT_GROUP
   for _ = 1, SERVE_AT_ONCE do
     local free = free_seats(license, quota)
     if free <= 0 then return end
-    local turn = whose_turn(license, groups, has_room_for_machine(license, quota))
+    local turn = whose_turn(license, quota, groups, has_room_for_machine(license, quota))
     if not turn then return end
     if is_impossible(quota, turn.group, turn.waiter.least) then
       leave_line(turn.id, turn.waiter) -- seats were lowered: it is told so when it asks again
@@ -191,6 +200,29 @@ local function serve_line(clock, license)
       offer(clock, license, quota, turn, free)
     end
   end
+  mark_unserved(clock)
+end
+
+-- Serve the lines of these licenses, and of those where somebody is gone. To be called after all
+-- that can make a turn possible: seats or machines that become free, a waiter that leaves, a license
+-- that allows more.
+local function serve_lines(clock, licenses)
+  local served = {}
+  for _, some in ipairs({drop_gone(clock), licenses}) do
+    for _, license in ipairs(some) do
+      if not served[license] then
+        served[license] = true
+        serve_line(clock, license)
+      end
+    end
+  end
+end
+
+-- The licenses of leases that `end_lapsed` ended.
+local function licenses_of(ended)
+  local licenses = {}
+  for i, lease in ipairs(ended) do licenses[i] = lease[2] end
+  return licenses
 end
 
 -- The license's policy has changed: everyone in line goes to the group it is in now.
@@ -205,16 +237,5 @@ local function regroup_line(license, policy)
     write_waiter(id, waiter)
     redis.call('ZADD', queue_key(license), place_of(waiter, group), id)
     redis.call('ZADD', ready_key(license, group.name), place_of(waiter, group), id)
-  end
-end
-
--- Hand on the seats of the leases that `end_lapsed` ended.
-local function serve_lines(clock, ended)
-  local served = {}
-  for _, lease in ipairs(ended) do
-    if not served[lease[2]] then
-      served[lease[2]] = true
-      serve_line(clock, lease[2])
-    end
   end
 end

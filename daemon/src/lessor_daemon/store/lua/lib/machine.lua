@@ -12,8 +12,10 @@ local function wall_seconds()
 end
 
 -- Register the lease's machine: until its last lease ends, or for good. 'GT' keeps 'inf' over 0.
+-- Answers whether it was not registered so before.
 local function register_machine(lease, until_last_lease)
-  redis.call('ZADD', machines_key(lease.license), 'GT', until_last_lease and 0 or 'inf', lease.machine)
+  return redis.call('ZADD', machines_key(lease.license), 'GT', 'CH',
+    until_last_lease and 0 or 'inf', lease.machine) == 1
 end
 
 -- The first item of a holder is its machine's name; the one thing in there that scripts read.

@@ -18,6 +18,11 @@ local function read_quota(license)
   }
 end
 
+-- Whether the license may be used at this second of the wall clock.
+local function is_in_term(quota, wall_seconds)
+  return wall_seconds >= quota.starts and (quota.expires == 0 or wall_seconds < quota.expires)
+end
+
 -- Seats that are not held, below 0 when they were lowered under use. Here the promise is decided.
 local function free_seats(license, quota)
   return quota.seats - quota.offline - redis.call('SCARD', use_key(license))
