@@ -31,7 +31,7 @@ def logging_as_before() -> Iterator[None]:
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    logs.unbind()
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import logging
 import re
 import sys
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import structlog
 from lessor_protocol.credentials import PREFIX, redact
-from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _KEY_MARK = f"{PREFIX}_"
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]*@")
 
+
+_NOTHING: Mapping[str, object] = {}
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=_NOTHING)
+"""One variable for all ids: structlog keeps one for each, which every call would pay for."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
@@ -48,7 +52,7 @@ def configure(
     """
     out = stream or sys.stderr
     shared: list[Processor] = [
-        merge_contextvars,
+        _add_bound,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -170,4 +174,18 @@ def _log_uncaught_in_thread(hook: threading.ExceptHookArgs) -> None:
 
 def bind(**values: object) -> None:
     """Put ids on every further line of the call at hand."""
-    structlog.contextvars.bind_contextvars(**values)
+    _bound.set({**_bound.get(), **values})
+
+
+def unbind() -> None:
+    """Forget what was bound."""
+    _bound.set(_NOTHING)
+
+
+def bound() -> Mapping[str, object]:
+    """The ids of the call at hand."""
+    return _bound.get()
+
+
+def _add_bound(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**_bound.get(), **event}

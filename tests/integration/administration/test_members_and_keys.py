@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.calls import Caller
+from support.repeating import ask, known, renewal
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -75,6 +76,16 @@ def test_a_key_shows_its_secret_once_and_is_listed_without(acme: Acme) -> None:
     everywhere = [acme.get("/keys"), acme.get(f"/keys/{made.body['id']}"), acme.get("/audit")]
     assert all(secret.rpartition("_")[2] not in str(answer.body) for answer in everywhere)
     assert secret.rpartition("_")[2] not in acme.daemon.log_path.read_text()
+
+
+def test_a_revoked_key_renews_nothing_more_though_its_requests_are_known(acme: Acme) -> None:
+    made = acme.post("/keys", {"name": "short-lived", "scopes": ["run"]}).body
+    lease = Caller(acme.daemon.url, made["secret"]).acquire().body["lease"]["id"]
+    request = renewal(made["secret"], lease)
+    with known(acme.daemon, request) as connection:
+        assert acme.delete(f"/keys/{made['id']}").status in (200, 204)
+        status, _, body = ask(connection, request)
+    assert (status, body["code"]) == (403, "revoked")
 
 
 def test_a_member_sees_and_manages_only_their_own_keys(acme: Acme) -> None:

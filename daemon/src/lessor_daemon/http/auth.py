@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 from lessor_protocol.errors import Problem
 
 from lessor_daemon import logs
@@ -26,9 +25,11 @@ async def authorize(request: web.Request) -> Caller:
     organization, ``rate_limited``, ``store_unavailable``.
     """
     operation = request.match_info.route.name or ""
-    caller = await request.app[DIRECTORY].authenticate(
-        api_key_of(request), operation, request.remote or ""
-    )
+    api_key = api_key_of(request)
+    directory = request.app[DIRECTORY]
+    caller = directory.authentication.recall(api_key, operation)
+    if caller is None:
+        caller = await directory.authenticate(api_key, operation, request.remote or "")
     logs.bind(org=caller.org, key=caller.key_id)
     permissions.check(caller, operation, request.match_info.get("org"))
     return caller
@@ -45,5 +46,5 @@ def api_key_of(request: web.Request) -> str:
 
 def actor_of(request: web.Request, caller: Caller) -> Actor:
     """The caller, as the audit keeps it."""
-    request_id = structlog.contextvars.get_contextvars().get("request", "")
+    request_id = logs.bound().get("request", "")
     return Actor.of(caller, request.remote or "", str(request_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -69,27 +70,39 @@ def answer(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """``value`` in the media type the client accepts, else the one it sent, else JSON."""
-    accepted = _accepted(request)
-    if accepted is None:
-        accepted = codec.MSGPACK if request.content_type == codec.MSGPACK else codec.JSON
+    """``value`` as an answer."""
+    media_type = answer_type(request)
     return web.Response(
-        body=codec.encode(value, accepted),
+        body=codec.encode(value, media_type),
         status=status,
-        headers={"Content-Type": accepted, **(headers or {})},
+        headers={"Content-Type": media_type, **(headers or {})},
     )
 
 
+def answer_type(request: web.Request) -> str:
+    """The media type of an answer: what the client accepts, else what it sent, else JSON."""
+    accepted = _first_spoken(request.headers.get("Accept", ""))
+    if accepted is not None:
+        return accepted
+    return codec.MSGPACK if request.content_type == codec.MSGPACK else codec.JSON
+
+
 def problem_answer(request: web.BaseRequest, problem: Problem) -> web.Response:
-    """Problem details: JSON unless the client says that it accepts msgpack."""
-    plain = _accepted(request) != codec.MSGPACK
+    """Problem details as an answer."""
+    headers, body = problem_parts(request.headers.get("Accept", ""), problem)
+    return web.Response(body=body, status=problem.status, headers=headers)
+
+
+def problem_parts(accept: str, problem: Problem) -> tuple[dict[str, str], bytes]:
+    """Headers and body of problem details: JSON unless the client says that it accepts msgpack."""
+    plain = _first_spoken(accept) != codec.MSGPACK
     body = codec.encode(problem.to_wire(), codec.JSON if plain else codec.MSGPACK)
     headers = {"Content-Type": codec.PROBLEM_JSON if plain else codec.PROBLEM_MSGPACK}
     if problem.retry_after is not None:
         headers["Retry-After"] = retry_after_header(problem.retry_after)
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(body=body, status=problem.status, headers=headers)
+    return headers, body
 
 
 def retry_after_header(seconds: float) -> str:
@@ -97,9 +110,10 @@ def retry_after_header(seconds: float) -> str:
     return str(max(1, math.ceil(seconds)))
 
 
-def _accepted(request: web.BaseRequest) -> str | None:
+@lru_cache(maxsize=256)
+def _first_spoken(accept: str) -> str | None:
     """The first of our media types that ``Accept`` names by name; wildcards leave it open."""
-    for part in request.headers.get("Accept", "").split(","):
+    for part in accept.split(","):
         media_type, _, parameters = part.partition(";")
         refused = parameters.replace(" ", "") in ("q=0", "q=0.0")
         name = media_type.strip().lower()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lessor_daemon.metrics import Metrics
     from lessor_daemon.store.store import Store
 
+    from .repeats import Repeats
+
 STARTING_RETRY_SECONDS = 1.0
 
 
@@ -68,4 +70,5 @@ SERVING: web.AppKey[Serving] = web.AppKey("serving")
 DIRECTORY: web.AppKey[Directory] = web.AppKey("directory")
 LEASING: web.AppKey[Leasing] = web.AppKey("leasing")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
+REPEATS: web.AppKey[Repeats] = web.AppKey("repeats")
 STORE: web.AppKey[Store] = web.AppKey("store")

@@ -111,7 +111,7 @@ def _check_version(request: web.Request) -> None:
 def _observe(request: web.Request, seconds: float) -> None:
     operation = _operation(request)
     if operation != STREAM:  # its frames are timed one by one
-        request.app[METRICS].request_seconds.labels(operation).observe(seconds)
+        request.app[METRICS].observe_request(operation, seconds)
 
 
 def _operation(request: web.Request) -> str:

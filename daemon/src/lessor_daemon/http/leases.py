@@ -11,11 +11,13 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import AcquireRequest, RenewRequest, read_lease_id
 
 from lessor_daemon import logs
+from lessor_daemon.leasing.answers import renew_answer, renewed_wire
 from lessor_daemon.leasing.service import Granted
 
 from .auth import authorize
 from .bodies import answer, read_message, retry_after_header
 from .context import LEASING
+from .repeats import remember_head
 
 if TYPE_CHECKING:
     from lessor_protocol.messages import Queued
@@ -73,7 +75,12 @@ async def renew(request: web.Request) -> web.Response:
         outcome = proven
     else:
         wanted = RenewRequest.from_wire(await read_message(request))
-        outcome = await leasing.renew(caller, wanted)
+        results = await leasing.renew(caller, wanted)
+        wire = renewed_wire(wanted.renewals, results)
+        if wire is not None:
+            remember_head(request)
+            return answer(request, wire)
+        outcome = renew_answer(wanted.renewals, results)
     for lost in outcome.lost:
         lease = format_lease_id(lost.lease_id)
         _log.info("renewal_refused", lease=lease, code=lost.code, reason=lost.reason)

@@ -53,10 +53,17 @@ def default_max_connections() -> int:
 
 
 class Connections:
-    """Makes the protocol of each new connection; refuses those beyond ``most``."""
+    """Makes the protocol of each new connection with ``make``; refuses those beyond ``most``."""
 
-    def __init__(self, server: web.Server, most: int, gauge: Gauge | None) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        most: int,
+        gauge: Gauge | None,
+        make: Callable[[Connections, web.Server], BoundedHandler],
+    ) -> None:
         self._server = server
+        self._make = make
         self._most = most
         self._gauge = gauge
         self._open = 0
@@ -65,7 +72,7 @@ class Connections:
         """For ``loop.create_server``."""
         if self._open >= self._most:
             return Refusal()
-        return BoundedHandler(self, self._server)
+        return self._make(self, self._server)
 
     def opened(self) -> None:
         """Count a connection in."""
@@ -114,14 +121,14 @@ class BoundedHandler(web.RequestHandler):
         heads_before = self._request_count
         super().data_received(data)
         if self._request_count > heads_before:
-            self._stop_head_timer()
+            self.head_is_whole()
             self._fail_unfinished_body()
         elif self._head_timer is None and self._waiter is not None:
             # Idle until now, and the head that begins here is not whole yet.
             self._start_head_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_head_timer()
+        self.head_is_whole()
         self._connections.closed()
         if self.on_lost is not None:
             self.on_lost()
@@ -167,7 +174,8 @@ class BoundedHandler(web.RequestHandler):
         loop = asyncio.get_running_loop()
         self._head_timer = loop.call_later(HEAD_SECONDS, self._give_up)
 
-    def _stop_head_timer(self) -> None:
+    def head_is_whole(self) -> None:
+        """Stop the clock that runs while a head arrives."""
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from . import leases, ops, stream, watching
 from .administration import routes as administration
-from .context import DIRECTORY, LEASING, METRICS, SERVING, STORE
+from .context import DIRECTORY, LEASING, METRICS, REPEATS, SERVING, STORE
 from .conversation import STREAM, converse
+from .repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -67,6 +68,7 @@ def build(services: Services, routes: Sequence[Route]) -> web.Application:
     app[DIRECTORY] = services.directory
     app[LEASING] = services.leasing
     app[METRICS] = services.metrics
+    app[REPEATS] = Repeats(services.serving, services.directory, services.leasing, services.metrics)
     for route in routes:
         app.router.add_route(route.method, _pattern(route.path), route.handler, name=route.name)
     return app

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from lessor_daemon.errors import ConfigurationError
 
-from .limits import Connections
+from .context import REPEATS
+from .limits import BoundedHandler, Connections
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -68,6 +69,8 @@ class HttpServer:
     def __init__(self, app: web.Application, most_connections: int, gauge: Gauge | None) -> None:
         self._runner = web.AppRunner(app, shutdown_timeout=LEAST_STOP_SECONDS)
         self._most_connections = most_connections
+        repeats = app.get(REPEATS)
+        self._make = BoundedHandler if repeats is None else repeats.connection
         self._gauge = gauge
         self._server: asyncio.Server | None = None
 
@@ -77,7 +80,7 @@ class HttpServer:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the application was set up but there is no server")
-        connections = Connections(server, self._most_connections, self._gauge)
+        connections = Connections(server, self._most_connections, self._gauge, self._make)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(connections, sock=listener, backlog=BACKLOG)
 

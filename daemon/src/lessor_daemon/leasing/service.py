@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
 
     from .memory import ClockMemory
-    from .renewals import Answered
+    from .renewals import Answered, Request, Result
     from .settings import LeasingSettings
 
 LONGEST_HOLD_MS = 10_000
@@ -194,20 +194,21 @@ class Leasing:
             return answer
         return await self.acquire(caller, request)
 
-    async def renew(self, caller: Caller, request: RenewRequest) -> RenewAnswer:
-        """Extend leases. Never refused for quota, and not for draining."""
-        return await self._renew(caller.require(RUN), request)
+    async def renew(self, caller: Caller, request: RenewRequest) -> list[Result]:
+        """Extend leases; ``answers`` says what the results mean.
 
-    def submit_renewals(self, caller: Caller, renewals: list[Renewal], answered: Answered) -> None:
+        Never refused for quota, and not for draining.
+        """
+        return await self._collector().renew(caller.require(RUN), request.renewals)
+
+    def submit_renewals(
+        self, caller: Caller, renewals: list[Renewal], answered: Answered
+    ) -> Request:
         """As ``renew``, for one lease or more, without a task for each call.
 
         ``answered`` is called with what ``answers.renew_answer`` reads, or with what went wrong.
         """
-        self._collector().submit(caller.require(RUN), renewals, answered)
-
-    async def _renew(self, org: str, request: RenewRequest) -> RenewAnswer:
-        results = await self._collector().renew(org, request.renewals)
-        return renew_answer(request.renewals, results)
+        return self._collector().submit(caller.require(RUN), renewals, answered)
 
     def _collector(self) -> Renewals:
         if self._renewals is None:
@@ -223,7 +224,8 @@ class Leasing:
         org = self._batch.proven_org(request.renewals)
         if org is None or not await self._clocks.check_recovering(org):
             return None
-        return await self._renew(org, request)
+        results = await self._collector().renew(org, request.renewals)
+        return renew_answer(request.renewals, results)
 
     async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> None:
         """End a lease of the caller's own, or leave the line; an admin may end any.
