@@ -25,6 +25,7 @@ from . import exits
 from .clock import now_ms
 from .holders import READY, WHILE_FD, Holding, claim, forget
 from .keeper import Keeper, Waiter, Woken
+from .listening import Listening
 from .server import Server
 
 TYPE_CHECKING = False
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> int:
     holding = Holding.from_json(sys.stdin.buffer.read(), os.environ)
     signals_fd = _catch_signals()
     waiter = Waiter(WHILE_FD, signals_fd)
-    keeper = Keeper(Server(holding.config, waiter), waiter, holding.request)
+    server = Server(holding.config, waiter)
+    keeper = Keeper(server, waiter, holding.request, listening=Listening())
     keeper.resume(holding.state, holding.certificate)
     lease_id = holding.request.lease_id
     claim(lease_id, folder)

@@ -12,20 +12,24 @@ import time
 
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
+from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import UNLIMITED_WAIT_MS, Lease, Renewal, holders_of
 
 from .agent import explain
 from .clock import now_ms
 from .connection import TimedOut
 from .errors import NoAnswer, from_code
+from .listening import Listening
+from .notice import NoticeBoard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lessor_protocol.messages import AcquireRequest, Estimate, Holder
+    from lessor_protocol.messages import AcquireRequest, Estimate, Holder, Lost
 
     from .errors import LessorError
+    from .notice import OnNotice
     from .server import Server
 
     OnWait = Callable[[int, str, Sequence[Holder], Estimate | None], None]
@@ -83,12 +87,22 @@ class Waiter:
 class Keeper:
     """One lease and its state. ``server`` must wait with ``waiter``."""
 
-    def __init__(self, server: Server, waiter: Waiter, request: AcquireRequest) -> None:
+    def __init__(
+        self,
+        server: Server,
+        waiter: Waiter,
+        request: AcquireRequest,
+        *,
+        listening: Listening | None = None,
+        on_notice: OnNotice | None = None,
+    ) -> None:
         self._server = server
         self._waiter = waiter
         self._request = request
         self._certificate = request.certificate
         self._may_be_known = False
+        self._listening = listening or Listening(is_possible=False)
+        self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.state = machine.LeaseState()
 
     @property
@@ -181,8 +195,23 @@ class Keeper:
         """
         if machine.next_request(self.state, self._now_ms()) == machine.SEND_RENEW:
             self._renew()
+        elif wait_ms := self._listening.wait_ms(self.state, self._now_ms(), until_ms):
+            self._listen(wait_ms, until_ms)
         else:
-            self._pause(until_ms)
+            self._pause(min(until_ms, self._listening.begins_ms(self._now_ms())))
+
+    def _listen(self, wait_ms: int, until_ms: int) -> None:
+        until_ms = min(self.state.due_ms, until_ms)
+        lease_id = self._request.lease_id
+        news = self._listening.hear(self._server, lease_id, self.board.seen, wait_ms, until_ms)
+        if news is not None:
+            self._take_lost(news.lost)
+            self.board.take(news.notices)
+
+    def _take_lost(self, found: Sequence[Lost]) -> None:
+        for lost in found:
+            if lost.lease_id == self._request.lease_id:
+                self.state = machine.lost(self.state, code=lost.code, reason=lost.reason)
 
     def _renew(self) -> None:
         began_ms = self._now_ms()
@@ -197,9 +226,8 @@ class Keeper:
         except NoAnswer as error:
             self.state = machine.failed(self.state, self._now_ms(), reason=str(error))
             return
-        for lost in answer.lost:
-            if lost.lease_id == renewal.lease_id:
-                self.state = machine.lost(self.state, code=lost.code, reason=lost.reason)
+        self._take_lost(answer.lost)
+        self.board.take(answer.notices)
         if renewal.lease_id in answer.renewed:
             self.state = machine.renewed(
                 self.state,

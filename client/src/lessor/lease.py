@@ -13,6 +13,7 @@ from . import config as configuration
 from .clock import now_ms
 from .errors import LeaseLost
 from .keeper import Keeper, Waiter, Woken
+from .listening import Listening
 from .server import Server
 from .wish import default_license, make_request
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from lessor_protocol.messages import Estimate, Holder
     from lessor_protocol.messages import Lease as Grant
+
+    from .notice import Notice, OnNotice
 
 
 def acquire(
@@ -37,14 +40,16 @@ def acquire(
     labels: Mapping[str, str] | None = None,
     seats: int | tuple[int, int] = 1,
     connect_timeout: float = 30.0,
+    on_notice: OnNotice | None = None,
 ) -> Lease:
     """Take a seat of ``license`` and keep it until the ``with`` block ends.
 
     ``seats`` are taken together or not at all; ``(2, 8)`` takes as many as are free from two to
     eight, and ``lease.seats`` says how many that were. ``wait`` is how long to wait for them, in
     seconds: ``None`` for ever, 0 asks once; ``connect_timeout``, also in seconds, how long to try
-    to reach a server at all. What is not given comes from the environment and ``client.toml``, as
-    for ``lessor run``.
+    to reach a server at all. ``on_notice`` is called, in the thread that renews, with each
+    ``Notice`` that comes while the seat is held. What is not given comes from the environment and
+    ``client.toml``, as for ``lessor run``.
 
     Raises ``Denied``, ``NoSeat``, ``Unreachable``, or ``UsageError`` for what cannot work.
 
@@ -74,7 +79,7 @@ def acquire(
             labels=labels,
             seats=(seats, seats) if isinstance(seats, int) else seats,
         )
-        keeper = Keeper(server, waiter, request)
+        keeper = Keeper(server, waiter, request, listening=Listening(), on_notice=on_notice)
         grant = keeper.acquire(
             wait_ms=None if wait is None else round(wait * 1000),
             connect_timeout_ms=connect_timeout_ms,
@@ -125,6 +130,11 @@ class Lease:
         if self.lost.is_set() or self._is_released:
             return 0.0
         return max(0.0, (self._keeper.state.deadline_ms - now_ms()) / 1000)
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What the holder was told so far, oldest first: above all, a request to finish."""
+        return list(self._keeper.board.notices)
 
     def check(self) -> None:
         """Raise ``LeaseLost`` unless the seat is held at this moment."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from lessor_protocol.messages import AcquireRequest, Renewal
+    from lessor_protocol.watch import WatchAnswer
 
     from .config import ClientConfig
     from .connection import Wait
@@ -73,6 +74,24 @@ class Server:
         message = RenewRequest(renewals).to_wire()
         _, answer = self._call("POST", "/v1/leases/renew", timeout_ms, message)
         return _understood(RenewAnswer.from_wire, answer)
+
+    def watch(self, lease_id: bytes, seen: str, wait_ms: int, timeout_ms: int) -> WatchAnswer:
+        """What is new about a lease beyond the notice ``seen``, once there is or after ``wait_ms``.
+
+        Asks the server in use and no other: if that is in trouble, a renewal will find out.
+        """
+        from lessor_protocol.watch import (  # noqa: PLC0415 - short runs never come here
+            WatchAnswer,
+            Watched,
+            WatchRequest,
+        )
+
+        link = self._links[self._current]
+        message = WatchRequest([Watched(lease_id, seen)], wait_ms).to_wire()
+        body = codec.encode(message, codec.MSGPACK)
+        headers = [*self._headers, ("Content-Type", codec.MSGPACK)]
+        response = link.request("POST", "/v1/leases/watch", headers, body, now_ms() + timeout_ms)
+        return _understood(WatchAnswer.from_wire, read_answer(link, response)[1])
 
     def release(self, lease_id: bytes, timeout_ms: int) -> None:
         """Give a seat, or a place in the queue, back. May be repeated."""

@@ -20,6 +20,7 @@ from lessor import exits
 from lessor.clock import now_ms
 from lessor.connection import TimedOut
 from lessor.errors import LessorError, NoAnswer
+from lessor.listening import Listening
 from lessor.server import Server
 
 from .giving_back import give_back
@@ -33,7 +34,7 @@ from .watch import AT_DEADLINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Lease, RenewAnswer
+    from lessor_protocol.messages import Lease, Lost, RenewAnswer
 
     from lessor.config import ClientConfig
 
@@ -100,6 +101,7 @@ class Agent:
             events,
             send_signal=lambda signum: self._leashed.send("signal", signum),
         )
+        self._listening = Listening(is_possible=offline is None)
         self._settings: dict[str, str] = {}
         self._poller = select.poll()
         self._poller.register(self._leashed.fileno(), select.POLLIN)
@@ -212,8 +214,18 @@ class Agent:
         elif is_due:
             # The leash does not know the last deadline yet, so there must be no later one.
             self._pause(self._state.deadline_ms)
+        elif wait_ms := self._listening.wait_ms(self._state, now):
+            self._listen(wait_ms)
         else:
-            self._pause(lease.wake_at_ms(self._state))
+            self._pause(min(lease.wake_at_ms(self._state), self._listening.begins_ms(now)))
+
+    def _listen(self, wait_ms: int) -> None:
+        """Be told until shortly before the next renewal; signals and the leash are served."""
+        news = self._listening.hear(
+            self._server, self._lease_id, self._notices.last, wait_ms, self._state.due_ms
+        )
+        if news is not None and not self._take_lost(news.lost):
+            self._take_notices(news.notices)
 
     def _renew(self, granted: Lease, now: int) -> None:
         timeout_ms = lease.attempt_timeout_ms(self._state, now)
@@ -234,10 +246,8 @@ class Agent:
             self._tell_renew_failed()
 
     def _take_renewal(self, answer: RenewAnswer, failures: int) -> None:
-        for lost in answer.lost:
-            if lost.lease_id == self._lease_id:
-                self._state = lease.lost(self._state, code=lost.code, reason=lost.reason)
-                return
+        if self._take_lost(answer.lost):
+            return
         if self._lease_id not in answer.renewed:
             reason = "the server's answer does not name the lease"
             self._state = lease.failed(self._state, now_ms(), reason=reason)
@@ -249,9 +259,19 @@ class Agent:
             self._leashed.hold(self._state.deadline_ms, self._state.ttl_ms)
             if failures:
                 self._narrator.say("the lease is renewed again")
-        if answer.notices:
+        self._take_notices(answer.notices)
+
+    def _take_lost(self, found: list[Lost]) -> bool:
+        for lost in found:
+            if lost.lease_id == self._lease_id:
+                self._state = lease.lost(self._state, code=lost.code, reason=lost.reason)
+                return True
+        return False
+
+    def _take_notices(self, found: list[object]) -> None:
+        if found:
             settings = {**self._settings, "LESSOR_CHILD_PID": str(self._leashed.child_pid)}
-            self._notices.take(answer.notices, settings)
+            self._notices.take(found, settings)
 
     def _lose(self) -> None:
         self._loss_told = True

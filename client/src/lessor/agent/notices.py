@@ -47,6 +47,8 @@ class Notices:
         self._events = events
         self._send_signal = send_signal
         self._seen: set[object] = set()
+        self.last = ""
+        """The id of the last one that came."""
         self._pids: set[int] = set()
 
     def take(self, notices: Sequence[object], settings: Mapping[str, str]) -> None:
@@ -55,6 +57,7 @@ class Notices:
             if not isinstance(notice, dict):
                 continue
             mark = notice.get("id")
+            self.last = mark if isinstance(mark, str) else ""
             if mark is not None and mark in self._seen:
                 continue
             self._seen.add(mark)
