@@ -299,6 +299,7 @@ class ScriptModel:
             self._serve_lines(lease.wish.license)
             return "released", reason
         if id in self.ended:
+            self._remember(id, self.ended[id][1])
             return "repeated", ""
         self._remember(id, "released")
         if waiter:

@@ -137,6 +137,15 @@ async def test_an_ended_id_is_forgotten_after_the_retry_horizon(acme: Organizati
     assert await acme.store.redis.zcard("{acme}:ended") == 1
 
 
+async def test_an_end_is_remembered_from_its_last_release_on(acme: Organization) -> None:
+    """A release may hang in a daemon while its lease lapses; what it answers must stay true."""
+    await acme.release(1)
+    for _ in range(3):
+        await acme.pass_time(60_000)
+        assert (await acme.release(1)).status == "repeated"
+    assert await acme.acquire(1) == NotGranted("ended", "released")
+
+
 async def test_tokens_strictly_increase_over_grants_epochs_and_a_full_counter(
     acme: Organization,
 ) -> None:

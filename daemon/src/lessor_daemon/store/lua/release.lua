@@ -32,6 +32,10 @@ if waiter then
   return reply(clock, 'left', waiter.license)
 end
 
-if ended_reason(id) then return reply(clock, 'repeated') end
+local why = ended_reason(id)
+if why then
+  remember_ended(clock, id, why) -- for as long as whoever is answered now may still ask
+  return reply(clock, 'repeated')
+end
 remember_ended(clock, id, 'released')
 return reply(clock, 'unknown')
