@@ -125,7 +125,7 @@ MUTANTS = (
         "barging",
         (
             (f"{LUA}/acquire.lua", "if redis.call('EXISTS', queue) == 0 then", "if true then"),
-            (f"{LUA}/release.lua", "  serve_line(clock, lease.license)\n", ""),
+            (f"{LUA}/release.lua", "  serve_lines(clock, {lease.license})\n", ""),
         ),
         frozenset({5}),
     ),
