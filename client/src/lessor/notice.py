@@ -65,7 +65,7 @@ class NoticeBoard:
             return
         try:
             self._on_notice(notice)
-        except Exception:
+        except Exception:  # it is the caller's own code, and its trouble must not end the lease
             import logging  # noqa: PLC0415 - nobody else needs it
 
             logging.getLogger("lessor").exception("on_notice failed")
