@@ -61,13 +61,16 @@ class Lease:
     offered: bool = False
     ending: str = ""
     group: str = ""
+    waiter: Waiter | None = None
+    """Whose place it was, while it is offered."""
 
 
 @dataclass
 class Waiter:
     """A place in a line, by its ticket and its group's head start.
 
-    ``parked``: the machine quota did not admit its machine.
+    ``parked``: the machine quota did not admit its machine. ``absent``: it let an offer pass and
+    has not asked since.
     """
 
     id: int
@@ -77,6 +80,7 @@ class Waiter:
     gone_at: int
     group: Group = EVERYBODY_ELSE
     parked: bool = False
+    absent: bool = False
 
     @property
     def place(self) -> int:
@@ -185,7 +189,10 @@ class ScriptModel:
         """Who lapsed, and the status with what belongs to it."""
         license = self.licenses.get(wish.license)
         if self.recovering_ms:
-            if may_wait and license and id not in self.leases and id not in self.ended:
+            lease = self.leases.get(id)
+            if lease and lease.waiter:
+                lease.waiter.gone_at = self.now + GONE_MS
+            elif may_wait and license and not lease and id not in self.ended:
                 self._join(id, wish)
             return [], ("recovering",)
         ended = self._end_lapsed()
@@ -249,7 +256,7 @@ class ScriptModel:
             return ("ended", lease.ending)
         lease.until = self.now + self._lease_ms
         waited = self.now - lease.joined if lease.offered else None
-        is_new, lease.offered = lease.offered, False
+        is_new, lease.offered, lease.waiter = lease.offered, False, None
         if is_new:
             machines, machine = self.licenses[wish.license].machines, lease.wish.machine
             before = machines[machine]
@@ -317,12 +324,12 @@ class ScriptModel:
         return 1
 
     def keep(self, ids: Iterable[int]) -> list[bool]:
-        """Whether each still waits."""
+        """Whether each goes on waiting; who does not should ask."""
         waiting = [self._waiter(id) for id in ids]
         for waiter in waiting:
-            if waiter:
+            if waiter and not waiter.absent:
                 waiter.gone_at = self.now + GONE_MS
-        return [waiter is not None for waiter in waiting]
+        return [waiter is not None and not waiter.absent for waiter in waiting]
 
     def reap(self) -> list[Ended]:
         """Who lapsed."""
@@ -354,7 +361,10 @@ class ScriptModel:
         license = self.licenses[name]
         license.policy = policy
         for waiter in self.line_of(name):
-            waiter.group, waiter.parked = license.group_of(waiter.wish), False
+            before = (waiter.group.name, waiter.place)
+            waiter.group = license.group_of(waiter.wish)
+            if before != (waiter.group.name, waiter.place):
+                waiter.parked = False
         self._serve_lines(name)
 
     def drain(self, name: str, *, drained: bool) -> None:
@@ -370,6 +380,11 @@ class ScriptModel:
         for _, id in lapsed:
             lease = self.leases[id]
             reason = self._end(id, "unclaimed" if lease.offered else "lapsed")
+            if lease.waiter:
+                waiter = lease.waiter
+                waiter.group = self.licenses[lease.wish.license].group_of(lease.wish)
+                waiter.absent, waiter.parked = True, False
+                self.line.append(waiter)
             ended.append((id, lease.wish.license, lease.wish.machine, lease.token, reason))
         if serve and ended:
             self._serve_lines(*(one[1] for one in ended))
@@ -404,7 +419,7 @@ class ScriptModel:
             group = self.licenses[wish.license].group_of(wish)
             waiter = Waiter(id, wish, self._last_ticket, self.now, 0, group)
             self.line.append(waiter)
-        waiter.gone_at = self.now + GONE_MS
+        waiter.gone_at, waiter.absent = self.now + GONE_MS, False
         return waiter
 
     def _drop_gone(self) -> list[str]:
@@ -442,12 +457,14 @@ class ScriptModel:
                 self.line.remove(turn)
                 seats = min(turn.wish.most, free, room)
                 lease = self._grant(turn.id, turn.wish, seats, OFFER_MS)
-                lease.joined, lease.offered = turn.joined, True
+                lease.joined, lease.offered, lease.waiter = turn.joined, True, turn
 
     def _whose_turn(self, name: str, license: License) -> Waiter | None:
         """The first of each group may be it: of a group below its reserve, else by place."""
         has_room = self._admits(license, "")
-        line = [one for one in self.line_of(name) if has_room or not one.parked]
+        line = [
+            one for one in self.line_of(name) if not one.absent and (has_room or not one.parked)
+        ]
         firsts = []
         for group in (*license.policy, EVERYBODY_ELSE):
             first = next((one for one in line if one.group.name == group.name), None)

@@ -19,7 +19,7 @@ ALWAYS = re.compile(
 )
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
-    r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|ending|notices"
+    r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|absent|ending|notices"
     r"|events|audit|offline|facts|facts-at|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
     r"|[\w.-]+:(queue|parked-on|(ready|parked):[\w.-]*))"
 )
@@ -32,8 +32,8 @@ async def assert_consistent(store: Store) -> None:
     assert not unknown, f"keys that nobody should have written: {unknown}"
     orgs = {match["org"] for key in names if (match := OF_ORG.fullmatch(key))}
     for org in orgs:
-        await _assert_leases_agree(store, org)
-        await _assert_line_agrees(store, org)
+        records = await _assert_leases_agree(store, org)
+        await _assert_line_agrees(store, org, {one.lease_id for one in records if one.offered})
 
 
 async def assert_at_rest(store: Store, org: str) -> None:
@@ -49,7 +49,7 @@ async def assert_at_rest(store: Store, org: str) -> None:
     assert not leaked, f"left behind: {leaked}"
 
 
-async def _assert_leases_agree(store: Store, org: str) -> None:
+async def _assert_leases_agree(store: Store, org: str) -> list[LeaseRecord]:
     deadlines = set(await _ask(store, "ZRANGE", f"{{{org}}}:leases", 0, -1))
     records: list[LeaseRecord] = []
     cursor = 0
@@ -64,6 +64,7 @@ async def _assert_leases_agree(store: Store, org: str) -> None:
     for license in licenses:
         mine = [record for record in records if record.license == license]
         await _assert_license_agrees(store, f"{{{org}}}:{license}", mine)
+    return records
 
 
 async def _assert_license_agrees(store: Store, prefix: str, mine: list[LeaseRecord]) -> None:
@@ -82,20 +83,23 @@ async def _assert_license_agrees(store: Store, prefix: str, mine: list[LeaseReco
     assert all(machines[machine] > 0 for machine in idle), "an ephemeral machine stayed"
 
 
-async def _assert_line_agrees(store: Store, org: str) -> None:
+async def _assert_line_agrees(store: Store, org: str, offered: set[bytes]) -> None:
     waiting = set(await _ask(store, "ZRANGE", f"{{{org}}}:waiting", 0, -1))
     waiters = set(await _ask(store, "HKEYS", f"{{{org}}}:waiter"))
+    absent = set(await _ask(store, "SMEMBERS", f"{{{org}}}:absent"))
     queued: list[bytes] = []
     for license in await _ask(store, "SMEMBERS", f"{{{org}}}:licenses"):
         prefix = f"{{{org}}}:{license.decode()}"
         in_line = list(await _ask(store, "ZRANGE", f"{prefix}:queue", 0, -1))
         ready = await _members_of_groups(store, f"{prefix}:ready")
         parked = await _members_of_groups(store, f"{prefix}:parked")
-        assert sorted(in_line) == sorted(ready + parked)
+        assert sorted(set(in_line) - absent) == sorted(ready + parked)
         parked_on = list(await _ask(store, "ZRANGE", f"{prefix}:parked-on", 0, -1))
         assert sorted(one[-16:] for one in parked_on) == sorted(parked)
         queued += in_line
-    assert waiting == waiters == set(queued)
+    assert waiting == set(queued)
+    assert waiters == waiting | offered
+    assert absent <= waiting
     assert len(queued) == len(set(queued)), "one waiter stands in two lines"
     live = set(await _ask(store, "ZRANGE", f"{{{org}}}:leases", 0, -1))
     assert not live & waiting, "a holder waits"

@@ -88,6 +88,145 @@ async def test_an_offer_that_is_not_claimed_goes_to_the_next(acme: Organization)
     assert await position(acme, 11) == 1
 
 
+async def let_pass(acme: Organization, number: int, freed: int) -> None:
+    """``freed`` gives its seat back; ``number``, whose turn it is, does not claim it in time."""
+    await acme.release(freed)
+    await acme.pass_time(OFFER_MS + 1)
+    ended = await acme.reap()
+    assert [(one.lease_id[-1], one.reason) for one in ended] == [(number, "unclaimed")]
+
+
+async def test_who_lets_an_offer_pass_is_at_its_old_place_again_when_it_asks(
+    acme: Organization,
+) -> None:
+    await fill(acme)
+    for number in (11, 12, 13):
+        await position(acme, number)
+    await let_pass(acme, 11, freed=1)
+    assert isinstance(await acme.acquire(12, wait=True), SeatGranted), "it went to the next"
+    assert await position(acme, 13) == 2
+    assert await position(acme, 11) == 1
+    await acme.release(2)
+    assert await position(acme, 13) == 1
+    claimed = await acme.acquire(11, wait=True)
+    assert isinstance(claimed, SeatGranted)
+    assert claimed.waited_ms == OFFER_MS + 1, "since it joined"
+
+
+async def test_who_let_an_offer_pass_is_passed_over_until_it_asks(acme: Organization) -> None:
+    await fill(acme)
+    for number in (11, 12, 13):
+        await position(acme, number)
+    await let_pass(acme, 11, freed=1)
+    await acme.acquire(12, wait=True)
+    await acme.release(2)
+    assert isinstance(await acme.acquire(13, wait=True), SeatGranted), "one offer is all it costs"
+    await acme.release(12)
+    assert isinstance(await acme.acquire(11, wait=True), SeatGranted)
+
+
+async def test_a_seat_that_nobody_else_wants_is_there_for_who_comes_back(
+    acme: Organization,
+) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await let_pass(acme, 11, freed=1)
+    assert isinstance(await acme.acquire(11, wait=True), SeatGranted)
+
+
+async def test_a_place_is_lost_by_silence_also_across_an_offer(acme: Organization) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await acme.pass_time(1_000)
+    await position(acme, 12)
+    await let_pass(acme, 11, freed=1)
+    await acme.acquire(12, wait=True)
+    await position(acme, 13)
+    await acme.pass_time(GONE_MS - OFFER_MS - 1_000)
+    await acme.reap()
+    assert await position(acme, 13) == 1, "11 was silent for ten seconds and a moment"
+    assert await position(acme, 11) == 2
+
+
+async def test_who_holds_a_call_open_for_the_absent_is_told_to_ask(acme: Organization) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await position(acme, 12)
+    await let_pass(acme, 11, freed=1)
+    assert await acme.keep(11, 12) == [False, False], "12 has the offer now"
+    await acme.acquire(12, wait=True)
+    await position(acme, 11)
+    assert await acme.keep(11) == [True]
+
+
+async def test_who_let_an_offer_pass_may_leave(acme: Organization) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await let_pass(acme, 11, freed=1)
+    await acme.release(11)
+    await acme.release(2)
+    await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_who_leaves_instead_of_claiming_is_forgotten(acme: Organization) -> None:
+    await fill(acme)
+    await position(acme, 11)
+    await acme.release(1)
+    await acme.release(11)
+    await acme.release(2)
+    await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_a_policy_changed_during_an_offer_counts_for_who_lets_it_pass(
+    acme: Organization,
+) -> None:
+    await fill(acme)
+    await acme.acquire(11, wait=True, labels=URGENT)
+    await position(acme, 12)
+    await acme.release(1)
+    await acme.set_policy(group(head_start_ms=60_000, cap=1))
+    await acme.pass_time(OFFER_MS + 1)
+    await acme.reap()
+    await acme.acquire(12, wait=True)
+    assert isinstance(await acme.acquire(13, wait=True, labels=URGENT), InLine)
+    again = await acme.acquire(11, wait=True, labels=URGENT)
+    assert isinstance(again, InLine)
+    assert again.position == 1
+
+
+async def test_who_asks_through_a_recovery_with_an_offer_keeps_its_place(
+    acme: Organization,
+) -> None:
+    acme.trust = "none"
+    await fill(acme)
+    for number in (11, 12, 13):
+        await position(acme, number)
+    await acme.release(1)  # offered to 11, who cannot claim it before the grace is over
+    await acme.store.redis.hset("{acme}:clock", "replid", "another")
+    restarted = acme.other_daemon()
+    await restarted.tick()
+    while restarted.reading and restarted.reading.recovering_ms > 2_000:
+        await restarted.pass_time(2_000)
+        for number in (13, 12, 11):
+            assert await restarted.acquire(number, wait=True) == NotGranted("recovering", "")
+        await restarted.renew(2)
+    await restarted.pass_time(2_000)
+    await restarted.reap()
+    assert isinstance(await restarted.acquire(12, wait=True), SeatGranted)
+    assert await position(restarted, 13) == 2
+    assert await position(restarted, 11) == 1
+
+
+async def test_a_lapse_that_the_call_of_the_same_id_ends_is_told(acme: Organization) -> None:
+    crowd = range(1, 102)
+    await acme.set_quota(len(crowd))
+    for number in crowd:
+        await acme.acquire(number)
+    await acme.pass_time(LEASE_MS + 1)
+    assert await acme.acquire(101) == NotGranted("ended", "lapsed")
+    assert len({one.lease_id for one in acme.ended}) == 101, "a hundred, and its own"
+
+
 async def test_an_unclaimed_offer_registers_no_machine(acme: Organization) -> None:
     await acme.set_quota(2, 2)
     await fill(acme)

@@ -38,8 +38,10 @@ end
 
 if clock.recovering then
   -- Nothing is granted, not even what the data knows: only a renewal confirms a lease now.
-  local quota = may_wait and read_quota(license)
-  if quota and not find_lease(id) and not ended_reason(id) then
+  local quota, lease = may_wait and read_quota(license), find_lease(id)
+  if lease and lease.offered then
+    stay_offered(clock, id)
+  elseif quota and not lease and not ended_reason(id) then
     wait_in_line(read_waiter(id), quota.policy)
   end
   return reply(clock, 'recovering', {})
@@ -60,6 +62,7 @@ local function known(lease)
   if lease.offered then
     is_new, waited = 1, clock.now - lease.joined
     lease.offered, lease.granted_at, lease.waited = false, wall_ms, waited
+    redis.call('HDEL', WAITERS, id)
     local is_changed = register_machine(lease, ephemeral)
     write_record(id, lease)
     -- Was it the one machine that would leave, nobody is held up for it any longer.
@@ -72,7 +75,7 @@ end
 local lease = find_lease(id)
 if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then return known(lease) end
 if lease then -- more lapsed than one call ends
-  end_lease(clock, id, lease, lapse_reason(lease))
+  ended[#ended + 1] = end_lapsed_lease(clock, id)
   serve_lines(clock, {lease.license})
 end
 

@@ -19,6 +19,7 @@ local lease = find_lease(id)
 if lease then
   if asker ~= '' and asker ~= lease.owner then return reply(clock, 'forbidden') end
   local reason = end_lease(clock, id, lease, 'released')
+  if lease.offered then redis.call('HDEL', WAITERS, id) end
   serve_lines(clock, {lease.license})
   return reply(clock, 'released', lease.license, lease.machine, lease.token, reason)
 end

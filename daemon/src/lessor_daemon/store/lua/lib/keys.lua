@@ -12,6 +12,7 @@ local RECORDS = ORG .. 'lease'   -- hash: lease id -> record, see lib/lease.lua
 local ENDED = ORG .. 'ended'     -- zset: ended lease id -> see lib/ended.lua
 local WAITING = ORG .. 'waiting' -- zset: lease id of a waiter -> when it counts as gone
 local WAITERS = ORG .. 'waiter'  -- hash: lease id of a waiter -> record, see lib/line.lua
+local ABSENT = ORG .. 'absent'   -- set: waiters that let an offer pass and have not asked since
 local ENDING = ORG .. 'ending'   -- hash: lease id -> why it ends, see lib/ending.lua
 local NOTICES = ORG .. 'notices' -- hash: lease id -> what its holder is asked, see finish.lua
 local LICENSES = ORG .. 'licenses' -- set: names

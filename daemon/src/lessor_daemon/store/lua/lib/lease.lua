@@ -6,8 +6,6 @@
 -- never did), offered (granted from the line, not claimed yet), holder (the daemon's own), seats,
 -- group (lib/policy.lua), waited (ms in line until it was claimed).
 
-local LAPSE_AT_ONCE = 100 -- per call, so that no call pays for a burst
-
 local function write_record(id, lease)
   local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0) + (lease.noticed and 4 or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
@@ -95,22 +93,4 @@ local function end_lease(clock, id, lease, reason)
     or (reason == 'lapsed' and not is_of_this_epoch(clock, lease.token))
   if not may_come_again then remember_ended(clock, id, reason) end
   return reason
-end
-
-local function lapse_reason(lease)
-  return lease.offered and 'unclaimed' or 'lapsed'
-end
-
--- End what has lapsed, oldest first. Answers the ended as {id, license, machine, token, reason}.
-local function end_lapsed(clock)
-  local ended = {}
-  if clock.recovering then return ended end -- no deadline counts as passed
-  local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. string.format('%.0f', clock.now),
-    'LIMIT', 0, LAPSE_AT_ONCE)
-  for i, id in ipairs(ids) do
-    local lease = find_lease(id)
-    local reason = end_lease(clock, id, lease, lapse_reason(lease))
-    ended[i] = {id, lease.license, lease.machine, lease.token, reason}
-  end
-  return ended
 end

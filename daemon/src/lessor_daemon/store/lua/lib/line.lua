@@ -12,18 +12,23 @@
 -- sessions are done, and none of those behind may keep it.
 --
 -- A free seat is *offered*: a lease that lasts OFFER_MS unless its waiter claims it by asking again.
--- A waiter keeps its place by asking at least every GONE_MS.
+-- Not claimed, it goes to the next. The waiter is at its old place then, but *absent*: passed over
+-- until it asks, so that a dead one costs one offer and a slow one loses nothing but that seat.
+-- A waiter keeps its place by asking at least every GONE_MS, also across an offer.
 --
 -- Keys. `queue` holds all waiters by place. `ready:<group>` holds those that a free seat could serve,
 -- `parked:<group>` those whose machine was not admitted when their turn came; they are not looked at
--- again until a machine leaves or theirs is registered (`parked-on` finds them by machine).
+-- again until a machine leaves or theirs is registered (`parked-on` finds them by machine). The absent
+-- are in neither.
 --
--- A waiter's record is a msgpack array, see `read_waiter`.
+-- A waiter's record is a msgpack array, see `read_waiter`. It stays while the waiter has an offer;
+-- `gone_at` is then when it counts as gone.
 
 local GONE_MS = 10000
 local OFFER_MS = 3000
 local MACHINE_PATIENCE_MS = 60000
 local SERVE_AT_ONCE = 100 -- offers and parkings a call, so that no call pays for a long line
+local LAPSE_AT_ONCE = 100 -- likewise
 local OFFERS_CHANNEL = 'lessor:offers'
 
 local function read_waiter(id)
@@ -34,7 +39,7 @@ local function read_waiter(id)
     license = fields[1], machine = fields[2], ephemeral = fields[3], fingerprint = fields[4],
     owner = fields[5], joined = fields[6], granted_at = fields[7], holder = fields[8],
     least = fields[9], most = fields[10], labels = fields[11], group = fields[12],
-    ticket = fields[13],
+    ticket = fields[13], gone_at = fields[14],
   }
 end
 
@@ -42,7 +47,7 @@ local function write_waiter(id, waiter)
   redis.call('HSET', WAITERS, id, cmsgpack.pack({
     waiter.license, waiter.machine, waiter.ephemeral, waiter.fingerprint, waiter.owner,
     waiter.joined, waiter.granted_at, waiter.holder, waiter.least, waiter.most, waiter.labels,
-    waiter.group, waiter.ticket,
+    waiter.group, waiter.ticket, waiter.gone_at,
   }))
 end
 
@@ -57,9 +62,16 @@ end
 
 local function place_of(waiter, group) return waiter.ticket - group.head_start * 1000 end
 
+-- One that was absent asks: it may be served again.
+local function come_back(id, waiter)
+  if redis.call('SREM', ABSENT, id) == 0 then return end
+  redis.call('ZADD', ready_key(waiter.license, waiter.group),
+    redis.call('ZSCORE', queue_key(waiter.license), id), id)
+end
+
 local function join_line(clock, id, waiter, policy)
   redis.call('ZADD', WAITING, clock.now + GONE_MS, id)
-  if waiter.ticket then return end -- stands in line already
+  if waiter.ticket then return come_back(id, waiter) end -- stands in line already
   local group = group_of(policy, waiter.labels)
   waiter.ticket, waiter.group = next_ticket(clock), group.name
   redis.call('ZADD', queue_key(waiter.license), place_of(waiter, group), id)
@@ -67,14 +79,58 @@ local function join_line(clock, id, waiter, policy)
   write_waiter(id, waiter)
 end
 
-local function leave_line(id, waiter)
+local function leave_place(id, waiter)
   redis.call('ZREM', queue_key(waiter.license), id)
   if redis.call('ZREM', ready_key(waiter.license, waiter.group), id) == 0 then
     redis.call('ZREM', parked_key(waiter.license, waiter.group), id)
     redis.call('ZREM', parked_on_key(waiter.license), parked_member(id, waiter))
   end
   redis.call('ZREM', WAITING, id)
+end
+
+local function leave_line(id, waiter)
+  leave_place(id, waiter)
+  redis.call('SREM', ABSENT, id)
   redis.call('HDEL', WAITERS, id)
+end
+
+-- Back to the place that it had before the offer which it let pass. Those who are gone meanwhile
+-- leave with `drop_gone`, which comes before the line is served.
+local function return_to_line(id)
+  local waiter = read_waiter(id)
+  if not waiter then return end -- offered by a Lessor that kept no record of it
+  local group = group_of(read_quota(waiter.license).policy, waiter.labels)
+  waiter.group = group.name
+  write_waiter(id, waiter)
+  redis.call('ZADD', queue_key(waiter.license), place_of(waiter, group), id)
+  redis.call('ZADD', WAITING, waiter.gone_at, id)
+  redis.call('SADD', ABSENT, id)
+end
+
+-- Who has an offer asks while nothing may be claimed.
+local function stay_offered(clock, id)
+  local waiter = read_waiter(id)
+  if not waiter then return end
+  waiter.gone_at = clock.now + GONE_MS
+  write_waiter(id, waiter)
+end
+
+-- End a lease whose deadline is over. Answers {id, license, machine, token, reason}.
+local function end_lapsed_lease(clock, id)
+  local lease = find_lease(id)
+  local reason = end_lease(clock, id, lease, lease.offered and 'unclaimed' or 'lapsed')
+  if lease.offered then return_to_line(id) end
+  return {id, lease.license, lease.machine, lease.token, reason}
+end
+
+-- End what has lapsed, oldest first; then the lines of its licenses are to be served.
+local function end_lapsed(clock)
+  local ended = {}
+  if clock.recovering then return ended end -- no deadline counts as passed
+  local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. string.format('%.0f', clock.now),
+    'LIMIT', 0, LAPSE_AT_ONCE)
+  for i, id in ipairs(ids) do ended[i] = end_lapsed_lease(clock, id) end
+  return ended
 end
 
 -- Who has not asked for too long leaves. Answers the licenses where somebody left: those behind may
@@ -168,7 +224,9 @@ end
 
 local function offer(clock, license, quota, turn, free)
   local lease = turn.waiter
-  leave_line(turn.id, lease)
+  lease.gone_at = tonumber(redis.call('ZSCORE', WAITING, turn.id))
+  leave_place(turn.id, lease)
+  write_waiter(turn.id, lease)
   lease.ttl, lease.offered = quota.ttl, true
   lease.seats = math.min(lease.most, free, room_in_group(license, turn.group))
   grant(clock, turn.id, lease, clock.now + OFFER_MS)
@@ -225,17 +283,27 @@ local function licenses_of(ended)
   return licenses
 end
 
--- The license's policy has changed: everyone in line goes to the group it is in now.
+local function regroup(id, waiter, group)
+  redis.call('ZREM', ready_key(waiter.license, waiter.group), id)
+  redis.call('ZREM', parked_key(waiter.license, waiter.group), id)
+  redis.call('ZREM', parked_on_key(waiter.license), parked_member(id, waiter))
+  waiter.group = group.name
+  write_waiter(id, waiter)
+  redis.call('ZADD', queue_key(waiter.license), place_of(waiter, group), id)
+  if redis.call('SISMEMBER', ABSENT, id) == 0 then
+    redis.call('ZADD', ready_key(waiter.license, group.name), place_of(waiter, group), id)
+  end
+end
+
+-- The license's policy has changed: everyone in line goes to the group it is in now. The one walk over a
+-- whole line: in one piece, since a line half in the old order would serve nobody right. With 10,000
+-- in line it takes 0.1 s when all change their group or place, and 0.05 s when none does.
 local function regroup_line(license, policy)
-  for _, id in ipairs(redis.call('ZRANGE', queue_key(license), 0, -1)) do
+  local line = redis.call('ZRANGE', queue_key(license), 0, -1, 'WITHSCORES')
+  for i = 1, #line, 2 do
+    local id, place = line[i], tonumber(line[i + 1])
     local waiter = read_waiter(id)
     local group = group_of(policy, waiter.labels)
-    redis.call('ZREM', ready_key(license, waiter.group), id)
-    redis.call('ZREM', parked_key(license, waiter.group), id)
-    redis.call('ZREM', parked_on_key(license), parked_member(id, waiter))
-    waiter.group = group.name
-    write_waiter(id, waiter)
-    redis.call('ZADD', queue_key(license), place_of(waiter, group), id)
-    redis.call('ZADD', ready_key(license, group.name), place_of(waiter, group), id)
+    if group.name ~= waiter.group or place_of(waiter, group) ~= place then regroup(id, waiter, group) end
   end
 end
