@@ -81,8 +81,8 @@ class Caller:
         }
         return self.call("POST", "/v1/leases", {**body, **fields})
 
-    def renew(self, *ids: str) -> Answer:
-        """``POST /v1/leases/renew``."""
+    def renew(self, *ids: object) -> Answer:
+        """``POST /v1/leases/renew`` of ids, or of what the protocol allows in their place."""
         return self.call("POST", "/v1/leases/renew", {"leases": list(ids)})
 
     def release(self, lease_id: str) -> Answer:

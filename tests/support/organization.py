@@ -130,6 +130,15 @@ class Organization:
         self._learn(reading)
         return results
 
+    async def idle(self, **seconds: int) -> list[str | None]:
+        """What holders say of how long they are idle, by lease: ``_1=600``."""
+        said = [(lease_id(int(name[1:])), idle * 1000) for name, idle in seconds.items()]
+        reading, results = await scripts.idle(
+            self.store, self.slug, self._context(), os.urandom(4).hex(), said
+        )
+        self._learn(reading)
+        return results
+
     async def finish(self, number: int, **notice: object) -> str:
         reading, status = await sessions.finish(
             self.store,
@@ -210,6 +219,7 @@ class Organization:
         license: str | None = None,
         kind: str = "floating",
         expires: int = 0,
+        idle: int = 0,
         force: bool = False,
     ) -> QuotaAnswer:
         """``machines`` None is unlimited."""
@@ -226,6 +236,7 @@ class Organization:
                 "machines": changes.UNLIMITED if machines is None else machines,
                 "ttl": TTL_MS,
                 "expires": expires,
+                "idle": idle,
             },
             force=force,
         )

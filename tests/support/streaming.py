@@ -114,7 +114,7 @@ class StreamCaller:
         }
         return self.call("acquire", {**body, **fields})
 
-    def renew(self, *ids: str) -> Answer:
+    def renew(self, *ids: object) -> Answer:
         """``renew``."""
         return self.call("renew", {"leases": list(ids)})
 

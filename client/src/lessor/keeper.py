@@ -104,6 +104,15 @@ class Keeper:
         self._listening = listening or Listening(is_possible=False)
         self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.state = machine.LeaseState()
+        self._touched_ms: int | None = None
+
+    def touch(self) -> None:
+        """Something is done with the seat now; from the first time on its idleness is told."""
+        self._touched_ms = self._now_ms()
+
+    @property
+    def _idle_ms(self) -> int | None:
+        return None if self._touched_ms is None else self._now_ms() - self._touched_ms
 
     @property
     def is_held(self) -> bool:
@@ -217,7 +226,7 @@ class Keeper:
         began_ms = self._now_ms()
         timeout_ms = machine.attempt_timeout_ms(self.state, began_ms)
         self.state = machine.sent(self.state, began_ms)
-        renewal = Renewal(self._request.lease_id, self._certificate)
+        renewal = Renewal(self._request.lease_id, self._certificate, self._idle_ms)
         try:
             answer = self._server.renew([renewal], timeout_ms)
         except Problem as problem:

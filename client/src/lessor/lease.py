@@ -105,6 +105,8 @@ class Lease:
         self.license = grant.license
         self.token = grant.token
         self.seats = grant.seats
+        self.idle_timeout = grant.idle_timeout_ms / 1000 or None
+        """In seconds; None for no time-out."""
         self.lost = threading.Event()
         self._keeper = keeper
         self._server = server
@@ -141,6 +143,16 @@ class Lease:
         if self.lost.is_set() or self.remaining <= 0:
             state = self._keeper.state
             raise LeaseLost(state.reason or "the lease is not held any more", code=state.code)
+
+    def touch(self) -> None:
+        """Say that the seat is in use now, where the license has an ``idle_timeout``.
+
+        A program that never says so never counts as idle. Once it has, a silence of nearly the
+        time-out brings a ``Notice`` ``idle``, and a longer one ends the lease. Costs nothing: the
+        next renewal says it.
+        """
+        if self.idle_timeout is not None:
+            self._keeper.touch()
 
     def release(self) -> None:
         """Give the seat back at once. Again: nothing. In a forked process: nothing."""

@@ -26,6 +26,8 @@ ROLES = ("owner", "admin", "member")
 KINDS = ("floating", "named-user")
 SCOPES = ("run", "read", "admin")
 MOST_SEATS = 1_000_000
+IDLE_TIMEOUT_SECONDS = (10, 30 * 86_400)
+"""Least and most. An agent says how long it is idle with each renewal: every few seconds."""
 LONGEST_HEAD_START_MS = 86_400_000
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -57,7 +59,7 @@ class GroupSpec:
 class LicenseSpec:
     """A license. ``machines`` is the machine quota, None when it is unlimited.
 
-    Without ``groups`` the policy stays as it is.
+    Without ``groups`` the policy stays as it is, and so does the idle time-out with None.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LicenseSpec:
     ttl_ms: int
     expires: datetime | None
     groups: tuple[GroupSpec, ...] = ()
+    idle_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,11 +165,12 @@ class _Reader:
         ttl_ms = self._ttl(table)
         expires = table.moment("expires")
         groups = tuple(self._group(item) for item in table.tables("group"))
+        idle_seconds = self._idle_timeout(table, kind)
         table.refuse_unknown()
         if groups and kind != "floating":
             raise table.error("group", "is for floating licenses")
         _refuse_doubles(self._path, f"{table.place}.group", "name", [one.name for one in groups])
-        return LicenseSpec(name, kind, seats, machines, ttl_ms, expires, groups)
+        return LicenseSpec(name, kind, seats, machines, ttl_ms, expires, groups, idle_seconds)
 
     def _group(self, table: _Table) -> GroupSpec:
         name = table.matching("name", _NAME, "letters, digits, '.', '_' and '-', at most 64")
@@ -180,6 +184,17 @@ class _Reader:
         if cap == 0 or 0 < cap < reserve:
             raise table.error("cap", "must be at least 1, and not below the reserve")
         return GroupSpec(name, label, value, head_start_ms, reserve, cap if cap > 0 else None)
+
+    def _idle_timeout(self, table: _Table, kind: str) -> int | None:
+        if not table.has("idle_timeout"):
+            return None
+        seconds = table.duration_ms("idle_timeout", 0) // 1000
+        least, most = IDLE_TIMEOUT_SECONDS
+        if seconds and kind == "floating":
+            raise table.error("idle_timeout", "is for named-user licenses")
+        if seconds and not least <= seconds <= most:
+            raise table.error("idle_timeout", f"must be from {least}s to {most // 86_400}d, or 0")
+        return seconds
 
     def _ttl(self, table: _Table) -> int:
         ttl_ms = table.duration_ms("ttl", min(DEFAULT_TTL_MS, self._max_ttl_ms))
@@ -244,6 +259,10 @@ class _Table:
             if name not in self._known:
                 known = ", ".join(sorted(self._known))
                 raise self.error(name, f"is not a field here (known: {known})")
+
+    def has(self, name: str) -> bool:
+        self._known.add(name)
+        return name in self._values
 
     def tables(self, name: str) -> list[_Table]:
         values = self._take(name, [])

@@ -172,11 +172,15 @@ class AcquireRequest(Message):
 
 
 class Lease(Message):
-    """A granted lease. ``granted_at`` is RFC 3339 text for people; it decides nothing."""
+    """A granted lease. ``granted_at`` is RFC 3339 text for people; it decides nothing.
+
+    With an ``idle_timeout_ms`` other than 0 the holder says with its renewals how long it is idle.
+    """
 
     __slots__ = (
         "certificate",
         "granted_at",
+        "idle_timeout_ms",
         "labels",
         "lease_id",
         "license",
@@ -202,6 +206,7 @@ class Lease(Message):
         process: Process,
         labels: dict[str, str],
         seats: int = 1,
+        idle_timeout_ms: int = 0,
     ) -> None:
         self.lease_id = lease_id
         self.license = license
@@ -214,6 +219,7 @@ class Lease(Message):
         self.machine = machine
         self.process = process
         self.labels = labels
+        self.idle_timeout_ms = idle_timeout_ms
 
     @classmethod
     def from_wire(cls, value: object, path: str = "lease") -> Lease:
@@ -231,6 +237,7 @@ class Lease(Message):
             machine=Machine.from_wire(fields.nested("machine")),
             process=Process.from_wire(fields.nested("process")),
             labels=fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
+            idle_timeout_ms=fields.seconds_as_ms("idle_timeout", default=0),
         )
 
     def to_wire(self) -> dict[str, object]:
@@ -248,6 +255,8 @@ class Lease(Message):
         }
         if self.seats != 1:
             body["seats"] = self.seats
+        if self.idle_timeout_ms:
+            body["idle_timeout"] = self.idle_timeout_ms / 1000
         return body
 
 
@@ -356,13 +365,17 @@ class Queued(Message):
 
 
 class Renewal(Message):
-    """One lease to renew. The certificate proves it to a store that lost its memory."""
+    """One lease to renew. The certificate proves it to a store that lost its memory.
 
-    __slots__ = ("certificate", "lease_id")
+    ``idle_ms`` is for how long nothing has been done with the seat; None where nobody measures.
+    """
 
-    def __init__(self, lease_id: bytes, certificate: str = "") -> None:
+    __slots__ = ("certificate", "idle_ms", "lease_id")
+
+    def __init__(self, lease_id: bytes, certificate: str = "", idle_ms: int | None = None) -> None:
         self.lease_id = lease_id
         self.certificate = certificate
+        self.idle_ms = idle_ms
 
     @classmethod
     def from_wire(cls, value: object, path: str) -> Renewal:
@@ -372,10 +385,14 @@ class Renewal(Message):
         return cls(
             read_lease_id(fields.text("id"), f"{path}.id"),
             fields.text("certificate", default="", longest=MAX_CERTIFICATE, empty=True),
+            fields.seconds_as_ms("idle") if fields.has("idle") else None,
         )
 
     def to_wire(self) -> object:
         text = format_lease_id(self.lease_id)
+        if self.idle_ms is not None:
+            idle = self.idle_ms / 1000
+            return {"id": text, "certificate": self.certificate, "idle": idle}
         return {"id": text, "certificate": self.certificate} if self.certificate else text
 
 

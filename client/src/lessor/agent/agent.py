@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lessor.config import ClientConfig
 
     from .cgroup import Cgroup
+    from .idleness import Idleness
     from .narrator import Events, Narrator
     from .options import Options
     from .signals import Inbox
@@ -119,6 +120,7 @@ class Agent:
         )
         self._state = self._seeker.state
         self._is_seeking = True
+        self._idleness: Idleness | None = None
         self._loss_told = False
         self._unstartable: Unstartable | None = None
 
@@ -163,6 +165,10 @@ class Agent:
                 self._give_back(lease.RELEASE_PATIENCE_MS)
             return code
         self._is_seeking = False
+        if granted.idle_timeout_ms:
+            from .idleness import Idleness  # noqa: PLC0415 - few licenses have a time-out
+
+            self._idleness = Idleness(now_ms())
         self._start(granted)
         self._hold(granted)
         self._leashed.send("mine")
@@ -232,7 +238,7 @@ class Agent:
         self._state = lease.sent(self._state, now)
         failures = self._state.failures
         try:
-            renewal = Renewal(self._lease_id, granted.certificate)
+            renewal = Renewal(self._lease_id, granted.certificate, self._idle_ms(now))
             answer = self._server.renew([renewal], timeout_ms)
         except Problem as problem:
             self._state = lease.refused(
@@ -244,6 +250,11 @@ class Agent:
             self._take_renewal(answer, failures)
         if self._state.failures > failures:
             self._tell_renew_failed()
+
+    def _idle_ms(self, now: int) -> int | None:
+        if self._idleness is None or not self._leashed.child_pid:
+            return None
+        return self._idleness.look(self._leashed.pid, self._leashed.child_pid, now)
 
     def _take_renewal(self, answer: RenewAnswer, failures: int) -> None:
         if self._take_lost(answer.lost):
@@ -272,6 +283,8 @@ class Agent:
         if found:
             settings = {**self._settings, "LESSOR_CHILD_PID": str(self._leashed.child_pid)}
             self._notices.take(found, settings)
+            if self._idleness is not None:
+                self._idleness.overlook_output(self._leashed.pid, self._leashed.child_pid)
 
     def _lose(self) -> None:
         self._loss_told = True

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .narrator import Events, Narrator
 
 FINISH = "finish"
+IDLE = "idle"
 _PATIENCE_MS = 2_000
 """How long a command of ``--on-notice`` may go on after the run has ended."""
 _ROUND_MS = 20
@@ -68,7 +69,8 @@ class Notices:
         text = _text(notice, "text")
         if notice.get("code") != FINISH:
             if text:
-                self._narrator.say(text)
+                tell = self._narrator.fail if notice.get("code") == IDLE else self._narrator.say
+                tell(text)
             return
         by = _text(notice, "by") or "somebody"
         self._narrator.fail(f"{by} asks this run to finish" + (f": {text}" if text else ""))

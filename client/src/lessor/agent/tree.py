@@ -21,10 +21,18 @@ _STOPPED = "T"
 class Entry:
     """One process, as ``/proc/PID/stat`` tells."""
 
-    __slots__ = ("group", "name", "parent", "pid", "started", "state")
+    __slots__ = ("group", "name", "parent", "pid", "started", "state", "ticks")
 
     def __init__(
-        self, *, pid: int, name: str, state: str, parent: int, group: int, started: str
+        self,
+        *,
+        pid: int,
+        name: str,
+        state: str,
+        parent: int,
+        group: int,
+        started: str,
+        ticks: int = 0,
     ) -> None:
         self.pid = pid
         self.name = name
@@ -32,6 +40,8 @@ class Entry:
         self.parent = parent
         self.group = group
         self.started = started
+        self.ticks = ticks
+        """Of processor time, with that of its children that were waited for."""
 
 
 def parse_stat(data: bytes) -> Entry | None:
@@ -47,6 +57,7 @@ def parse_stat(data: bytes) -> Entry | None:
         parent=int(fields[1]),
         group=int(fields[2]),
         started=fields[19].decode(),
+        ticks=sum(int(field) for field in fields[11:15]),
     )
 
 

@@ -42,9 +42,15 @@ class Calls:
         return _understood(lambda value: Lease.from_wire(_member(value, "lease")), body)
 
     async def renew(self, renewals: list[Renewal], timeout_ms: int) -> RenewAnswer:
-        """Keep leases. Certificates are sent only where the server wants them: they are long."""
+        """Keep leases.
+
+        Certificates are sent only where the server wants them, for they are long; and beside the
+        word that a seat is idle, which nobody else may say.
+        """
         if self._link.is_stream:
-            bare = RenewRequest([type(one)(one.lease_id) for one in renewals])
+            bare = RenewRequest(
+                [one if one.idle_ms is not None else type(one)(one.lease_id) for one in renewals]
+            )
             try:
                 answer = await self._renew(bare, timeout_ms)
             except Problem as problem:

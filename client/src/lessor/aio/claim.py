@@ -44,6 +44,7 @@ class Claim:
         self._holders: Sequence[Holder] = ()
         self.state = machine.LeaseState()
         self.lost = asyncio.Event()
+        self._touched_ms: int | None = None
         self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.may_be_known = False
         """Whether the server may have a seat or a place in the line under this id."""
@@ -56,7 +57,12 @@ class Claim:
     @property
     def renewal(self) -> Renewal:
         """What a renewal says of it."""
-        return Renewal(self.lease_id, self._certificate)
+        idle_ms = None if self._touched_ms is None else now_ms() - self._touched_ms
+        return Renewal(self.lease_id, self._certificate, idle_ms)
+
+    def touch(self) -> None:
+        """Something is done with the seat now; from the first time on its idleness is told."""
+        self._touched_ms = now_ms()
 
     async def acquire(self, *, wait_ms: int | None, connect_timeout_ms: int) -> Lease:
         """Wait for a seat: ``None`` for ever, 0 asks once.

@@ -32,6 +32,8 @@ class AsyncLease:
         self.license = grant.license
         self.token = grant.token
         self.seats = grant.seats
+        self.idle_timeout = grant.idle_timeout_ms / 1000 or None
+        """In seconds; None for no time-out."""
         self.lost = claim.lost
         self._claim = claim
 
@@ -60,6 +62,16 @@ class AsyncLease:
         if self.remaining <= 0:
             state = self._claim.state
             raise LeaseLost(state.reason or "the lease is not held any more", code=state.code)
+
+    def touch(self) -> None:
+        """Say that the seat is in use now, where the license has an ``idle_timeout``.
+
+        A program that never says so never counts as idle. Once it has, a silence of nearly the
+        time-out brings a ``Notice`` ``idle``, and a longer one ends the lease. Costs nothing: the
+        next renewal says it.
+        """
+        if self.idle_timeout is not None:
+            self._claim.touch()
 
     def __repr__(self) -> str:
         return f"<lessor.AsyncLease {self.id} of {self.license}, token {self.token}>"

@@ -61,6 +61,7 @@ _FIELDS = (
     Column("starts", lambda item: times.shown(pick(item, "starts"))),
     Column("expires", _expires),
     Column("offline allowed", "offline_allowed"),
+    Column("idle time-out", lambda item: times.brief(pick(item, "idle_timeout"))),
     Column("machines kept for", lambda item: times.brief(pick(item, "machine_retention"))),
 )
 _USERS = (
@@ -162,6 +163,8 @@ def _settings(options: Namespace) -> Item:
             body[name] = value
     if options.machines is not None:
         body["machines"] = options.machines
+    if options.idle_timeout is not None:
+        body["idle_timeout"] = options.idle_timeout
     if options.keep_machines is not None:
         body["machine_retention"] = options.keep_machines
     for name, value in body.items():
@@ -186,6 +189,10 @@ def _machines(text: str) -> str | int:
 
 def _retention(text: str) -> str | float:
     return _NONE if text == "forever" else times.seconds(text)
+
+
+def _idle_timeout(text: str) -> str | float:
+    return _NONE if text == "never" else times.seconds(text)
 
 
 def _yes_or_no(text: str) -> bool:
@@ -214,6 +221,12 @@ def _setting_options(parser: ArgumentParser, *, seats_required: bool) -> None:
     parser.add_argument("--expires", type=_moment, metavar="WHEN", help="a date, 365d, or never")
     parser.add_argument(
         "--offline-allowed", type=_yes_or_no, metavar="yes|no", help="offline licenses from it"
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=_idle_timeout,
+        metavar="DURATION",
+        help="named-user: when a session ends that nobody works in, or never",
     )
     parser.add_argument(
         "--keep-machines",

@@ -133,6 +133,8 @@ class Bootstrapping:
             "ttl": spec.ttl_ms,
             "expires": int(spec.expires.timestamp()) if spec.expires else 0,
         }
+        if spec.idle_seconds is not None:
+            fields["idle"] = spec.idle_seconds
         if spec.groups:
             fields["policy"] = pack_policy(_group(one) for one in spec.groups)
         if spec.name in await leases.license_names(self._store, org):

@@ -44,6 +44,7 @@ DEFAULTS: Fields = {
     "product": "",
     "policy": b"",
     "drained": 0,
+    "idle": 0,
 }
 
 
@@ -99,6 +100,7 @@ class Licenses:
         self._check(wanted)
         if wanted["policy"] and wanted["kind"] != leases.FLOATING:
             raise refuse_for_named_users()
+        _check_idle(wanted, str(wanted["kind"]))
 
         async def decide() -> Plan[None]:
             names = await leases.license_names(self._store, org)
@@ -136,6 +138,7 @@ class Licenses:
             check_match(if_match, settings(use))
             if fields.get("policy") and use.kind != leases.FLOATING:
                 raise refuse_for_named_users()
+            _check_idle(fields, use.kind)
             before = stored_fields(use)
             changed = {one: value for one, value in fields.items() if before[one] != value}
             quota = Quota(name, changed, force) if changed else None
@@ -194,6 +197,13 @@ class Licenses:
             raise invalid("expires", "must be later than starts")
 
 
+def _check_idle(fields: Mapping[str, str | int | bytes], kind: str) -> None:
+    if fields.get("idle") and kind != leases.NAMED_USER:
+        raise invalid(
+            "idle_timeout", "is for named-user licenses: a floating seat goes with its process"
+        )
+
+
 def days_left(use: LicenseUse, wall_ms: int) -> int:
     """Whole days until the license expires, 0 on the last day and afterwards."""
     return max(0, math.floor((use.expires_wall_seconds - wall_ms / 1000) / DAY_SECONDS))
@@ -219,6 +229,8 @@ def settings(use: LicenseUse) -> dict[str, object]:
         shown["expires"] = wall_text(use.expires_wall_seconds * 1000)
     if use.retention_seconds is not None:
         shown["machine_retention"] = use.retention_seconds
+    if use.idle_seconds:
+        shown["idle_timeout"] = use.idle_seconds
     return shown
 
 
@@ -237,6 +249,7 @@ def stored_fields(use: LicenseUse) -> Fields:
         "offline_allowed": int(use.offline_allowed),
         "policy": use.policy,
         "drained": int(use.drained),
+        "idle": use.idle_seconds,
     }
 
 

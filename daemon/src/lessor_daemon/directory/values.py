@@ -9,9 +9,9 @@ import re
 
 from lessor_protocol.fields import invalid
 
-from lessor_daemon.bootstrap import KINDS, MOST_SEATS, ROLES, SCOPES
+from lessor_daemon.bootstrap import IDLE_TIMEOUT_SECONDS, KINDS, MOST_SEATS, ROLES, SCOPES
 
-__all__ = ["KINDS", "MOST_SEATS", "ROLES", "SCOPES"]
+__all__ = ["IDLE_TIMEOUT_SECONDS", "KINDS", "MOST_SEATS", "ROLES", "SCOPES"]
 
 SLUG = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 LICENSE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

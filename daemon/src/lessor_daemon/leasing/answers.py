@@ -30,6 +30,7 @@ REASONS = {
     "member_removed": "its user is not a member any more",
     "machine_removed": "its machine was removed",
     "key_revoked": "its API key was revoked",
+    "idle": "nothing was done for long",
     UNKNOWN: "no such lease",
 }
 """Why a lease is no more, where nobody has said it better."""

@@ -1,7 +1,12 @@
-"""One batch of renewals: the renew script, and after a loss of memory the restore script."""
+"""One batch of renewals: the script ``renew``, and ``restore`` or ``idle`` where one is due.
+
+``restore`` is for leases that a store without memory does not know, ``idle`` for holders who say
+for how long they have not used their seats.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import structlog
@@ -73,7 +78,33 @@ class RenewBatch:
         ]
         if forgotten:
             await self._restore(org, reading, forgotten, results)
+        if idle := self._believed_idle(org, renewals, results):
+            await self._tell_idle(org, renewals, idle, results)
         return results
+
+    def _believed_idle(
+        self, org: str, renewals: Sequence[Renewal], results: list[Result]
+    ) -> list[int]:
+        """Which of those renewed say that they are idle, and may: only the holder has a proof."""
+        return [
+            i
+            for i, renewal in enumerate(renewals)
+            if renewal.idle_ms is not None
+            and not isinstance(results[i], str)
+            and self._read_certificate(org, renewal)
+        ]
+
+    async def _tell_idle(
+        self, org: str, renewals: Sequence[Renewal], idle: list[int], results: list[Result]
+    ) -> None:
+        said = [(renewals[i].lease_id, renewals[i].idle_ms or 0) for i in idle]
+        notice_id = os.urandom(6).hex()
+        _, lost = await self._clocks.run(
+            org, lambda c: scripts.idle(self._store, org, c, notice_id, said)
+        )
+        for i, why in zip(idle, lost, strict=True):
+            if why is not None:
+                results[i] = why
 
     def _read_certificate(self, org: str, renewal: Renewal) -> Claims | None:
         claims = certificate.read(self._settings.secret, renewal.certificate)

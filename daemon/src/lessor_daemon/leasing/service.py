@@ -388,6 +388,7 @@ class Leasing:
             process=request.process,
             labels=request.labels,
             seats=seat.seats,
+            idle_timeout_ms=seat.idle_seconds * 1000,
         )
         return Granted(lease, is_new=seat.is_new)
 

@@ -49,7 +49,7 @@ class LicenseUse:
     ``machine_quota`` None is unlimited; ``machines_setting`` is as stored. ``leases`` counts the
     online users of a named-user license. ``policy`` is as ``lua/lib/policy.lua`` has it; of a
     ``drained`` license nothing new starts. ``retention_seconds`` None keeps machines until removed.
-    Times of 0 mean none.
+    Times of 0 mean none; ``idle_seconds`` is after how long without use a session ends.
     """
 
     license: str
@@ -69,6 +69,7 @@ class LicenseUse:
     retention_seconds: int | None
     policy: bytes
     drained: bool
+    idle_seconds: int = 0
 
     @property
     def available(self) -> int:
@@ -160,6 +161,7 @@ def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> License
         retention_seconds=retention if retention >= 0 else None,
         policy=quota.get(b"policy", b""),
         drained=quota.get(b"drained", b"0") == b"1",
+        idle_seconds=int(quota.get(b"idle", 0)),
     )
 
 

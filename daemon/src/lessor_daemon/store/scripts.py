@@ -22,6 +22,7 @@ _ACQUIRE = lua.load("acquire")
 _RENEW = lua.load("renew")
 _RELEASE = lua.load("release")
 _KEEP = lua.load("keep")
+_IDLE = lua.load("idle")
 _RESTORE = lua.load("restore")
 _REAP = lua.load("reap")
 _TICK = lua.load("tick")
@@ -96,6 +97,8 @@ class SeatGranted:
     group: str
     named: bool = False
     """Whether the seat is a registered user's."""
+    idle_seconds: int = 0
+    """After so long without use it is taken back; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ async def acquire(
     )
     lapsed = [_ended(item) for item in ended]
     if status == "granted":
-        token, ttl_ms, granted_at, is_new, waited, kept_holder, seats, group, named = rest
+        token, ttl_ms, granted_at, is_new, waited, kept_holder, seats, group, named, idle = rest
         return (
             reading,
             lapsed,
@@ -182,6 +185,7 @@ async def acquire(
                 seats,
                 group.decode(),
                 bool(named),
+                idle,
             ),
         )
     if status == "queued":
@@ -214,6 +218,20 @@ async def renew(
         await store.call(_RENEW, org, [context.words(), margin_ms, *lease_ids])
     )
     return reading, [_renewed(one) for one in results]
+
+
+async def idle(
+    store: Store, org: str, context: Context, notice_id: str, idle_ms: Sequence[tuple[bytes, int]]
+) -> tuple[Reading, list[str | None]]:
+    """Say of at most 500 leases for how long they have been idle.
+
+    Per lease, in order, why it is lost, or None. Whoever is warned hears it as a notice.
+    """
+    args: list[bytes | str | int] = [context.words(), notice_id]
+    for lease_id, ms in idle_ms:
+        args += [lease_id, ms // 1000]
+    _, reading, (results,) = read_reply(await store.call(_IDLE, org, args))
+    return reading, [one.decode() if one else None for one in results]
 
 
 async def keep(

@@ -113,13 +113,7 @@ def _settings(form: Form) -> Fields:
         found["product"] = fields.text("product")
     if form.is_given("seats"):
         found["seats"] = fields.integer("seats", most=values.MOST_SEATS)
-    found |= _machine_settings(form)
-    if form.is_given("ttl"):
-        found["ttl"] = fields.seconds_as_ms("ttl", most=600)
-    for name in ("starts", "expires"):
-        seconds = form.moment(name)
-        if seconds is not None:
-            found[name] = seconds
+    found |= _machine_settings(form) | _time_settings(form)
     if form.is_given("offline_allowed"):
         found["offline_allowed"] = int(fields.flag("offline_allowed", default=True))
     if form.is_given("drained"):
@@ -128,6 +122,25 @@ def _settings(form: Form) -> Fields:
         found["policy"] = b""
     elif form.is_given("policy"):
         found["policy"] = pack_policy(read_policy(fields.array("policy", most=MOST_GROUPS)))
+    return found
+
+
+def _time_settings(form: Form) -> Fields:
+    found: Fields = {}
+    if form.is_given("ttl"):
+        found["ttl"] = form.fields.seconds_as_ms("ttl", most=600)
+    for name in ("starts", "expires"):
+        seconds = form.moment(name)
+        if seconds is not None:
+            found[name] = seconds
+    if form.is_null("idle_timeout"):
+        found["idle"] = 0
+    elif form.is_given("idle_timeout"):
+        least, most = values.IDLE_TIMEOUT_SECONDS
+        ms = form.fields.seconds_as_ms("idle_timeout", most=most)
+        if ms < least * 1000:
+            raise invalid("idle_timeout", f"must be at least {least} seconds, or null for none")
+        found["idle"] = ms // 1000
     return found
 
 

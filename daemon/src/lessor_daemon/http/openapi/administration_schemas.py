@@ -46,6 +46,17 @@ SEATS: Schema = {"type": "integer", "minimum": 0, "maximum": values.MOST_SEATS}
 MACHINE_QUOTA: Schema = {"oneOf": [SEATS, {"const": "unlimited"}]}
 MAYBE_MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
 MAYBE_NAME: Schema = {"type": ["string", "null"], "pattern": f"^{values.LICENSE_NAME}$"}
+IDLE_TIMEOUT: Schema = {
+    "oneOf": [
+        {
+            "type": "number",
+            "minimum": values.IDLE_TIMEOUT_SECONDS[0],
+            "maximum": values.IDLE_TIMEOUT_SECONDS[1],
+        },
+        {"type": "null"},
+    ],
+    "description": "seconds without use after which a registered user's session ends; null: never",
+}
 RETENTION: Schema = {
     "oneOf": [
         {"type": "number", "minimum": 0, "maximum": values.LONGEST_RETENTION_SECONDS},
@@ -100,6 +111,7 @@ def _licenses() -> Schema:
         "machine_retention": RETENTION,
         "policy": {**list_of(ref("NewGroup"), MOST_GROUPS), "description": "see docs/policy.md"},
         "drained": {**FLAG, "description": "nobody new; the running finish"},
+        "idle_timeout": IDLE_TIMEOUT,
     }
     return {
         "License": object_of(
@@ -123,6 +135,7 @@ def _licenses() -> Schema:
                 "machine_retention": SECONDS,
                 "policy": list_of(ref("Group")),
                 "drained": FLAG,
+                "idle_timeout": SECONDS,
             },
             ["name", "kind", "seats", "available", "machine_quota"],
         ),

@@ -119,12 +119,15 @@ def schemas() -> Schema:
         "process": ref("Process"),
         "labels": LABELS,
         "seats": COUNT,
+        "idle_timeout": SECONDS,
     }
     return {
         **_requests(),
         "Machine": machine,
         "Process": process,
-        "Lease": object_of(lease, [name for name in lease if name != "seats"]),
+        "Lease": object_of(
+            lease, [name for name in lease if name not in ("seats", "idle_timeout")]
+        ),
         "RenewAnswer": object_of(
             {
                 "renewed": list_of(UUID, MAX_RENEWALS),
@@ -230,7 +233,8 @@ def _requests() -> Schema:
         "seats": {"oneOf": [seats, object_of({"min": seats, "max": seats}, ["min", "max"])]},
         "certificate": _CERTIFICATE,
     }
-    renewal = body_of({"id": UUID, "certificate": _CERTIFICATE}, ["id"])
+    idle = {**SECONDS, "maximum": 1e9, "description": "for how long the seat is not used"}
+    renewal = body_of({"id": UUID, "certificate": _CERTIFICATE, "idle": idle}, ["id"])
     renewals = list_of({"oneOf": [UUID, renewal]}, MAX_RENEWALS)
     watched = body_of({"id": UUID, "seen": _NAME_OR_NONE}, ["id"])
     leases = {**list_of({"oneOf": [UUID, watched]}, MAX_WATCHED), "minItems": 1}

@@ -10,7 +10,7 @@
 --           12 least and 13 most seats wanted   14 labels, msgpack map
 -- Output  reply(clock, status, ended, ...)
 --   granted          token, ttl ms, granted_at ms, is_new, waited ms (-1: never in line), holder,
---                    seats, group, is_named (on a named-user license)
+--                    seats, group, is_named (on a named-user license), idle time-out, s (0: none)
 --   queued           ticket, position from 1, blocked_by, the license's ttl
 --   full             blocked_by: drained | cap | seats | machines
 --   ended            reason
@@ -50,6 +50,11 @@ end
 local ended = end_lapsed(clock)
 if #ended > 0 then serve_lines(clock, licenses_of(ended)) end
 
+-- A registered user's seat may be taken back when it is not used, see idle.lua.
+local function idle_timeout(named)
+  return named and tonumber(redis.call('HGET', quota_key(license), 'idle') or 0) or 0
+end
+
 local function known(lease)
   if lease.license ~= license or lease.fingerprint ~= fingerprint then
     return reply(clock, 'conflict', ended)
@@ -69,7 +74,7 @@ local function known(lease)
     if is_changed then serve_lines(clock, {license}) end
   end
   return reply(clock, 'granted', ended, lease.token, lease.ttl, lease.granted_at, is_new, waited,
-    lease.holder, lease.seats, lease.group, lease.named and 1 or 0)
+    lease.holder, lease.seats, lease.group, lease.named and 1 or 0, idle_timeout(lease.named))
 end
 
 local lease = find_lease(id)
@@ -116,7 +121,7 @@ local function new_lease(named, seats)
   }
   grant(clock, id, made, deadline(clock, quota.ttl, margin))
   return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder, seats,
-    made.group, named and 1 or 0)
+    made.group, named and 1 or 0, idle_timeout(named))
 end
 
 -- The seat is the registered user's, who has it on one machine at a time: the newest activation

@@ -6,7 +6,7 @@
 --   ARGV     1 context (lib/clock.lua)   2 license   3 fields of the quota to set, msgpack: kind,
 --            seats, machines (-1 unlimited, -2 as seats), ttl (ms), starts, expires (wall clock
 --            seconds, 0 none), retention (seconds, -1 until removed), offline_allowed, product,
---            policy (msgpack, lib/policy.lua), drained
+--            policy (msgpack, lib/policy.lua), drained, idle (seconds, 0 none; see idle.lua)
 --            4 '1' to force   5 version it was decided on ('': any)   6 id of this change
 --            7 entry for the audit   8 facts (lib/audit.lua)
 -- Output  reply(clock, status, version, leases, machines, offline, registered users): status is

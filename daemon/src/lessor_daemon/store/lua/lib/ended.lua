@@ -5,6 +5,7 @@
 local REASONS = {
   'released', 'lapsed', -- the next ones are not the holder's doing, see lib/ending.lua
   'ended', 'taken_over', 'withdrawn', 'member_removed', 'machine_removed', 'key_revoked',
+  'idle',
 }
 local REASON_NUMBERS = {}
 for number, reason in ipairs(REASONS) do REASON_NUMBERS[reason] = number end
