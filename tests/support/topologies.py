@@ -147,7 +147,14 @@ class SentinelGroup:
     test can cut a server off from some of them and leave it to its clients.
     """
 
-    def __init__(self, binary: str, directory: Path, *, down_after_ms: int = 1000) -> None:
+    def __init__(
+        self,
+        binary: str,
+        directory: Path,
+        *,
+        down_after_ms: int = 1000,
+        failover_timeout_ms: int = 2000,
+    ) -> None:
         ports = free_ports(6)
         everyone = [
             f"user {name} on nopass ~* &* +@all"
@@ -170,7 +177,7 @@ class SentinelGroup:
                 f"sentinel auth-user {SERVICE} sentinel",
                 f"sentinel auth-pass {SERVICE} x",
                 f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
-                f"sentinel failover-timeout {SERVICE} 5000",
+                f"sentinel failover-timeout {SERVICE} {failover_timeout_ms}",
                 *(f"sentinel known-replica {SERVICE} 127.0.0.1 {other}" for other in ports[1:3]),
                 *(
                     f"sentinel known-sentinel {SERVICE} 127.0.0.1 {other} "

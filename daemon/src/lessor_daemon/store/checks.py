@@ -16,7 +16,7 @@ from lessor_daemon.errors import ConfigurationError
 
 from .errors import StoreUnavailable
 from .topology.cluster import ClusterTopology
-from .topology.sentinel import SentinelTopology
+from .topology.sentinel import DOWN_AFTER, FAILOVER_TIMEOUT, SentinelTopology
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ async def check(store: Store, *, durable: bool, failover_ms: int) -> list[Findin
     if len(errors) == len(servers):
         raise StoreUnavailable(errors[0] if errors else "no server of the store is known yet")
     if isinstance(topology, SentinelTopology):
-        found += _judge_down_after(await topology.down_after_ms(), failover_ms)
+        found += _judge_sentinels(await topology.timeouts_ms(), failover_ms)
     return found
 
 
@@ -139,9 +139,15 @@ def _judge_node_timeout(
     return [Finding(server, "cluster-node-timeout", value, needed, why)]
 
 
-def _judge_down_after(value_ms: int | None, failover_ms: int) -> list[Finding]:
-    if value_ms is None or value_ms <= failover_ms // 2:
-        return []
-    why = "a failover that takes long stops runs whose ttl is short"
-    needed = f"at most {failover_ms // 2}"
-    return [Finding("sentinels", "down-after-milliseconds", str(value_ms), needed, why)]
+def _judge_sentinels(timeouts_ms: Mapping[str, int], failover_ms: int) -> list[Finding]:
+    """A failover takes the one, and twice the other more when the sentinels' votes were split."""
+    most = failover_ms // 2
+    whys = {
+        DOWN_AFTER: "a failover that takes long stops runs whose ttl is short",
+        FAILOVER_TIMEOUT: "after a vote without a majority the next is held twice as much later",
+    }
+    return [
+        Finding("sentinels", name, str(value_ms), f"at most {most}", whys[name])
+        for name, value_ms in timeouts_ms.items()
+        if value_ms > most
+    ]

@@ -50,6 +50,8 @@ class ClusterTopology(WatchedTopology[ClusterView]):
 
     async def servers(self) -> dict[str, Redis]:
         """All nodes, replicas too: they may become masters."""
+        if self._view is None:
+            await self.look()
         return {str(address): self._servers.of(address) for address in sorted(self._known, key=str)}
 
     async def _ask(self) -> ClusterView:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
     from lessor_daemon.store_url import StoreUrl
 
+DOWN_AFTER = "down-after-milliseconds"
+FAILOVER_TIMEOUT = "failover-timeout"
+TIMEOUTS = (DOWN_AFTER, FAILOVER_TIMEOUT)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -108,6 +112,8 @@ class SentinelTopology(WatchedTopology[SentinelView]):
 
     async def servers(self) -> dict[str, Redis]:
         """The master and the replicas that its sentinels know."""
+        if self._master is None:
+            await self.look()
         found = {self._master} if self._master else set()
         for node in self._nodes:
             try:
@@ -118,16 +124,18 @@ class SentinelTopology(WatchedTopology[SentinelView]):
             break
         return {str(address): self._servers.of(address) for address in sorted(found, key=str)}
 
-    async def down_after_ms(self) -> int | None:
-        """The longest ``down-after-milliseconds`` that a sentinel has; None if none answers."""
-        found = []
+    async def timeouts_ms(self) -> dict[str, int]:
+        """The longest of each of ``TIMEOUTS`` that a sentinel has; empty if none answers."""
+        found: dict[str, int] = {}
         for node in self._nodes:
             try:
                 (master,) = await self._call(node, self._about("MASTER"))
-                found.append(int(_fields(master)["down-after-milliseconds"]))
             except (RedisError, OSError):
                 continue
-        return max(found, default=None)
+            fields = _fields(master)
+            for name in TIMEOUTS:
+                found[name] = max(found.get(name, 0), int(fields[name]))
+        return found
 
     async def _ask(self) -> SentinelView:
         answers = await asyncio.gather(*(self._ask_one(node) for node in self._nodes))
