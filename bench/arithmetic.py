@@ -13,6 +13,7 @@ REPETITIONS = 5
 """Measurements of each of a pair."""
 AT_LEAST = ">="
 AT_MOST = "<="
+SHOWN = ""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class Reach:
 
     def is_met_by(self, figure: float) -> bool:
         """Whether ``figure`` is good enough, as it is printed: with two decimals."""
-        shown = round(figure, 2)
-        return shown >= self.value if self.sign == AT_LEAST else shown <= self.value
+        if self.sign == SHOWN:
+            return True
+        printed = round(figure, 2)
+        return printed >= self.value if self.sign == AT_LEAST else printed <= self.value
 
     def __str__(self) -> str:
+        if self.sign == SHOWN:
+            return "-"
         return f"{'≥' if self.sign == AT_LEAST else '≤'} {self.value:,g}"
 
 
@@ -39,6 +44,11 @@ def at_least(value: float) -> Reach:
 def at_most(value: float) -> Reach:
     """Less is better."""
     return Reach(AT_MOST, value)
+
+
+def shown() -> Reach:
+    """To be seen beside the other, which does something else."""
+    return Reach(SHOWN, 0)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How things grow: ``python -m bench.growth [leases|organizations|connections|line]``.
+"""How things grow: ``python -m bench.growth [leases|organizations|connections]``.
 
 Tables for ``docs/performance.md``. It takes some minutes and a few GB of memory, so it is no part
 of ``make bench``.
@@ -6,7 +6,6 @@ of ``make bench``.
 
 from __future__ import annotations
 
-import socket
 import statistics
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import servers
-from .direct import Commands, call, grant
+from .direct import grant
 from .size import used_memory
 
 if TYPE_CHECKING:
@@ -145,73 +144,10 @@ def connections(directory: Path) -> None:
             )
 
 
-def line(directory: Path) -> None:
-    """What a grant to the first in line costs, and how soon the next waiter has a freed seat."""
-    print("waiters | store, ms a turn (release, offer, claim, one more joins)")
-    costs = {}
-    for waiters in (100, 10_000):
-        with ExitStack() as stack:
-            here = directory / f"{waiters}"
-            here.mkdir()
-            process, store_socket = stack.enter_context(servers.store(here / "store"))
-            # Ended once the license is there: without a daemon the lease clock stands still.
-            stack.enter_context(servers.daemon(here / "daemon", store_socket)).end()
-            costs[waiters] = _turn_ms(process, store_socket, waiters)
-        print(f"{waiters:7,} | {costs[waiters]:.3f}", flush=True)
-    print(f"ratio {costs[10_000] / costs[100]:.2f}")
-    print("freed seat to the next of 100 waiters, two daemons | p50 ms | p99 ms")
-    with ExitStack() as stack:
-        _, store_socket = stack.enter_context(servers.store(directory / "store"))
-        secret = directory / "secret"
-        secret.write_text("s" * 64, encoding="ascii")
-        one = stack.enter_context(
-            servers.daemon(directory / "one", store_socket, "--secret-file", str(secret))
-        )
-        other = stack.enter_context(
-            servers.daemon(directory / "other", store_socket, "--secret-file", str(secret), orgs=())
-        )
-        ports = [one.port, other.port]
-        ours = stack.enter_context(
-            servers.load(directory, kind="wait", ports=ports, waiters=100, key=one.key())
-        )
-        polled = stack.enter_context(
-            servers.load(directory, kind="poll", socket=str(store_socket), waiters=100)
-        )
-        for name, load in (("the line", ours), ("SET NX, each asks every 100 ms", polled)):
-            load.run(1)
-            told = [load.run(3) for _ in range(REPETITIONS)]
-            p50, p99 = (
-                statistics.median(one[key] * 1000 for one in told) for key in ("p50", "p99")
-            )
-            print(f"{name:50} | {p50:6.2f} | {p99:.2f}", flush=True)
-
-
-def _turn_ms(process: servers.Process, store_socket: Path, waiters: int) -> float:
-    commands = Commands("bench", "one", may_wait=True)
-    turns = 2_000
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(store_socket))
-        commands.load(sock)
-        for number in range(FIRST, FIRST + waiters + 1):  # the first has the seat
-            call(sock, [commands.acquire(number)])
-        before = process.cpu_seconds()
-        for number in range(FIRST, FIRST + turns):
-            joins = number + waiters + 1
-            replies = call(
-                sock,
-                [commands.release(number), commands.acquire(number + 1), commands.acquire(joins)],
-            )
-            states = [one[0] for one in replies]
-            if states != [b"released", b"granted", b"queued"]:
-                raise servers.Failed(f"a turn of the line went wrong: {states}")
-        return (process.cpu_seconds() - before) / turns * 1000
-
-
 TABLES: dict[str, Callable[[Path], None]] = {
     "leases": leases,
     "organizations": organizations,
     "connections": connections,
-    "line": line,
 }
 
 

@@ -30,7 +30,7 @@ from .connections import (
 )
 from .direct import Commands
 from .paced import Paced
-from .waiters import Line, Polled
+from .waiters import Idle, Line, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +104,8 @@ def make(job: dict[str, Any]) -> Load:
     others: dict[str, Callable[[dict[str, Any]], Load]] = {
         "paced": Paced,
         "wait": Line,
-        "poll": Polled,
+        "wait-idle": Idle,
+        "tokens": Tokens,
     }
     other = others.get(kind)
     if other is not None:

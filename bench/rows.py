@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import light, servers, size
+from . import light, line, servers, size
 from .arithmetic import REPETITIONS, alternately, at_least, at_most, figure_of
 from .direct import grant
 
@@ -199,6 +199,12 @@ ROWS = (
             directory, kind="renew-stream", connections=500, reach=at_least(3)
         ),
     ),
+    Row("line-p50", lambda directory: line.wait(directory, share="p50", limit_ms=10)),
+    Row("line-p99", lambda directory: line.wait(directory, share="p99", limit_ms=50)),
+    Row("line-tokens", line.wait_beside_tokens),
+    Row("line-npm", line.wait_beside_redis_semaphore),
+    Row("line-growth", line.a_long_line),
+    Row("line-idle", line.an_idle_line),
     Row("run-wall", lambda directory: light.wall(directory, over_tls=False)),
     Row("run-memory", lambda directory: light.memory(directory, over_tls=False)),
     Row("run-wall-tls", lambda directory: light.wall(directory, over_tls=True)),

@@ -207,7 +207,15 @@ def etcd(directory: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def load(directory: Path, **job: Any) -> Iterator[Load]:  # noqa: ANN401  # see ``bench.load``
     """A load generator, connected."""
-    generator = Load(job, directory / "load.log")
+    command = [sys.executable, "-m", "bench.load", json.dumps(job)]
+    with program(directory, command, "load.log") as generator:
+        yield generator
+
+
+@contextlib.contextmanager
+def program(directory: Path, command: Sequence[str], log: str) -> Iterator[Load]:
+    """A program that speaks as ``bench.load`` does, connected."""
+    generator = Load(command, directory / log)
     try:
         generator.wait_connected()
         yield generator
@@ -218,8 +226,7 @@ def load(directory: Path, **job: Any) -> Iterator[Load]:  # noqa: ANN401  # see 
 class Load(Process):
     """A load generator. Each ``run`` loads for a while."""
 
-    def __init__(self, job: dict[str, Any], log: Path) -> None:
-        command = [sys.executable, "-m", "bench.load", json.dumps(job)]
+    def __init__(self, command: Sequence[str], log: Path) -> None:
         super().__init__(command, log, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def wait_connected(self) -> None:

@@ -1,4 +1,4 @@
-"""Waiters for one seat: Lessor's line over HTTP, and beside it a lock that each waiter polls.
+"""Waiters for one seat: Lessor's line over HTTP, and beside it a list of tokens.
 
 The seat is given back the moment it is got. What is measured is the time from there, just before
 the release is sent, until the next waiter knows that it has the seat.
@@ -6,10 +6,8 @@ the release is sent, until the next waiter knows that it has the seat.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import os
-import random
 import select
 import socket
 import time
@@ -27,8 +25,6 @@ from .direct import pack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POLL_SECONDS = 0.1
-"""How often a waiter of the peer asks: the default of the lock of Python's Redis client."""
 READ_BYTES = 64 * 1024
 
 
@@ -126,39 +122,58 @@ class Line:
         return _told(times[1:], seconds)
 
 
-class Polled:
-    """``SET … NX``, tried by each waiter every ``POLL_SECONDS``. It knows no order."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        self._sock = socket.socket(socket.AF_UNIX)
-        self._sock.connect(job["socket"])
-        self._reader = hiredis.Reader()
-        dice = random.Random(7)  # the same spread in each run
-        now = time.perf_counter()
-        self._turns = [now + dice.uniform(0, POLL_SECONDS) for _ in range(job["waiters"])]
-        heapq.heapify(self._turns)
+class Idle(Line):
+    """The same line while nothing moves: whoever has the seat keeps it."""
 
     def run(self, seconds: float) -> dict[str, float]:
-        """Pass the lock on for ``seconds``."""
-        times = []
-        freed_at = time.perf_counter()
-        until = freed_at + seconds
-        while (due := self._turns[0]) < until:
-            time.sleep(max(0.0, due - time.perf_counter()))
-            heapq.heapreplace(self._turns, due + POLL_SECONDS)
-            if self._call("SET", "bench:lock", "x", "NX", "PX", "30000") is None:
-                continue
-            now = time.perf_counter()
-            times.append(now - freed_at)
-            freed_at = time.perf_counter()
-            self._call("DEL", "bench:lock")
-        return _told(times, seconds)
+        """Wait for ``seconds``. Operations are the calls that were held in vain and repeated."""
+        repeated = 0
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            for fd, _ in self._poll.poll(left):
+                one = self._by_fd[fd]
+                data = one.sock.recv(READ_BYTES)
+                if not data:
+                    raise WrongAnswer("the server closed the connection")
+                repeated += not one.take(data)
+        return {"operations": repeated, "seconds": seconds}
 
-    def _call(self, *words: str) -> object:
-        self._sock.sendall(pack(*words))
-        while (reply := self._reader.gets()) is False:
-            self._reader.feed(self._sock.recv(READ_BYTES))
-        return reply
+
+class Tokens:
+    """``BLPOP`` of a token from a list, in the order of asking. Who dies with a token keeps it."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._poll = select.epoll()
+        self._socks: dict[int, tuple[socket.socket, hiredis.Reader]] = {}
+        for _ in range(job["waiters"]):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(job["socket"])
+            self._socks[sock.fileno()] = (sock, hiredis.Reader())
+            self._poll.register(sock, select.EPOLLIN)
+            sock.sendall(pack("BLPOP", "bench:tokens", "0"))
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(job["socket"])
+            sock.sendall(pack("RPUSH", "bench:tokens", "x"))
+            sock.recv(READ_BYTES)
+        self._freed_at = 0.0
+
+    def run(self, seconds: float) -> dict[str, float]:
+        """Pass the token on for ``seconds``."""
+        times = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            for fd, _ in self._poll.poll(0.1):
+                sock, reader = self._socks[fd]
+                reader.feed(sock.recv(READ_BYTES))
+                while (reply := reader.gets()) is not False:
+                    if not isinstance(reply, list):
+                        continue  # how long the list is now
+                    now = time.perf_counter()
+                    times.append(now - self._freed_at)
+                    self._freed_at = time.perf_counter()
+                    sock.sendall(pack("RPUSH", "bench:tokens", "x"))
+                    sock.sendall(pack("BLPOP", "bench:tokens", "0"))
+        return _told(times[1:], seconds)
 
 
 def _told(times: list[float], seconds: float) -> dict[str, float]:

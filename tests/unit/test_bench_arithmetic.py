@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lessor_daemon.http.socket_writer import SocketWriter
 
-from bench.arithmetic import alternately, at_least, at_most, figure_of, median_ratio, percentile
+from bench.arithmetic import (
+    alternately,
+    at_least,
+    at_most,
+    figure_of,
+    median_ratio,
+    percentile,
+    shown,
+)
 from bench.wire import split_answer, split_frames
 
 
@@ -34,6 +42,11 @@ def test_at_least_that_share_does_not_exceed_it(values: list[float], share: floa
     assert found in values
     # One value of tolerance: the share of a count is seldom a whole number in binary.
     assert sum(one <= found for one in values) >= share * len(values) - 1e-6
+
+
+def test_what_is_only_shown_is_never_missed() -> None:
+    assert shown().is_met_by(99)
+    assert str(shown()) == "-"
 
 
 def test_a_ratio_compares_what_was_measured_together() -> None:
