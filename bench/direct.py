@@ -107,7 +107,9 @@ class Commands:
             )
         )
         release, self._release = command_of(
-            lambda store: scripts.release(store, org, CONTEXT, b"", asker=OWNER)
+            lambda store: scripts.release(
+                store, org, CONTEXT, b"", asker=OWNER, may_remove_others=False
+            )
         )
         renew, self._renew = command_of(
             lambda store: scripts.renew(store, org, CONTEXT, [], margin_ms=MARGIN_MS)

@@ -299,7 +299,7 @@ class ScriptModel:
         """The status, and the reason that counts."""
         lease, waiter = self.leases.get(id), self._waiter(id)
         owner = lease.wish.owner if lease else waiter.wish.owner if waiter else asker
-        if asker not in ("", owner):
+        if asker != owner:
             return "forbidden", ""
         if lease:
             reason = self._end(id, "released")

@@ -220,7 +220,7 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
     @rule(
         daemon=st.integers(0, 1),
         id=IDS,
-        asker=st.sampled_from(("key:test", "key:test", "key:else", "")),
+        asker=st.sampled_from(("key:test", "key:test", "key:else")),
     )
     def release(self, daemon: int, id: int, asker: str) -> None:
         id = self._live(id)

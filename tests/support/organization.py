@@ -204,9 +204,16 @@ class Organization:
         self._learn(reading)
         return swept
 
-    async def release(self, number: int, *, asker: str = OWNER) -> Released:
+    async def release(
+        self, number: int, *, asker: str = OWNER, may_remove_others: bool = False
+    ) -> Released:
         reading, released = await scripts.release(
-            self.store, self.slug, self._context(), lease_id(number), asker=asker
+            self.store,
+            self.slug,
+            self._context(),
+            lease_id(number),
+            asker=asker,
+            may_remove_others=may_remove_others,
         )
         self._learn(reading)
         return released

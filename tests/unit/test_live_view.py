@@ -80,3 +80,17 @@ def test_a_frame_never_scrolls_the_screen() -> None:
     drawn = live.frame(["a", "b"], 80, 2)
     assert drawn.count("\n") == 1
     assert not drawn.endswith("\n")
+
+
+def test_a_term_that_ends_soon_is_told_of() -> None:
+    expires = {"expires": "2026-01-08T00:00:00Z", "expires_in_days": 6}
+    assert "expires" not in " ".join(status_view.lines(found(**expires), NOW))
+    told = status_view.lines(found(**expires, reminder=7), NOW)[3]
+    assert told.startswith("  kre expires in 6 days (2026-01-08T00:00:00Z): from then on nobody")
+    for days, reminder, text in (
+        (0, 1, "in less than a day"),
+        (1, 7, "in 1 day"),
+        (0, 0, "EXPIRED"),
+    ):
+        license = {"name": "kre", "expires_in_days": days, "reminder": reminder}
+        assert text in status_view.reminder(license)

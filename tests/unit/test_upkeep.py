@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lessor_daemon.directory.upkeep import due_reminder
+from lessor_daemon.directory.licenses import due_reminder
 
 DAY = 86_400
 

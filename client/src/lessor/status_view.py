@@ -32,9 +32,23 @@ def lines(found: Item, wall_seconds: float) -> list[str]:
         name = _text(license.get("name"))
         line = queues.get(name) if isinstance(queues, dict) else None
         mine = [one for one in leases if one.get("license") == name]
-        shown += ["", _license_line(license), *_holders(mine, wall_seconds)]
+        told = reminder(license)
+        shown += ["", _license_line(license), *([f"  {told}"] if told else [])]
+        shown += _holders(mine, wall_seconds)
         shown += _waiting(_objects(line), license.get("queue_length"), wall_seconds)
     return shown
+
+
+def reminder(license: Item) -> str:
+    """What to say of a term that ends soon, where the server says that it is time to."""
+    days = license.get("expires_in_days")
+    if not isinstance(license.get("reminder"), int) or not isinstance(days, int):
+        return ""
+    name, moment = _text(license.get("name")), _text(license.get("expires"))
+    if license["reminder"] == 0:
+        return f"{name} EXPIRED ({moment}): running sessions finish, nobody new starts"
+    when = {0: "in less than a day", 1: "in 1 day"}.get(days, f"in {days} days")
+    return f"{name} expires {when} ({moment}): from then on nobody new starts"
 
 
 def _license_line(license: Item) -> str:

@@ -78,6 +78,7 @@ class KeySpec:
 
     ``secret`` is the whole key if the file gives one or ``secret_file`` already holds one. It is
     None when a key is to be made and written to ``secret_file``, or when a revocation needs none.
+    ``revoked`` None leaves a key as it is.
     """
 
     name: str
@@ -86,7 +87,7 @@ class KeySpec:
     secret: str | None = field(repr=False)
     secret_file: Path | None
     expires: datetime | None
-    revoked: bool
+    revoked: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,8 @@ class _Reader:
         member = table.text("member", "").lower() or None
         if member is not None and member not in emails:
             raise table.error("member", "is not one of the organization's members")
-        revoked = table.flag("revoked", default=False)
-        secret, secret_file = self._secret(table, revoked=revoked)
+        revoked = table.flag("revoked", default=False) if table.has("revoked") else None
+        secret, secret_file = self._secret(table, revoked=revoked is True)
         expires = table.moment("expires")
         table.refuse_unknown()
         return KeySpec(name, scopes, member, secret, secret_file, expires, revoked)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from support.command_line import Shell
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.administration import Acme
 
 
@@ -34,6 +38,22 @@ def test_a_license_that_expires_soon_is_told_of_in_log_metric_and_list(acme: Acm
     assert (line["org"], line["license"], line["days"]) == ("acme", "kre", 6)
     metrics = acme.daemon.anonymous().call("GET", "/metrics").body
     assert 'lessor_license_expires_timestamp_seconds{license="kre",org="acme"}' in metrics
+
+
+def test_lessor_status_reminds_30_7_and_1_days_ahead(acme: Acme, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, acme.daemon)
+    for ahead, reminder, text in (
+        (timedelta(days=31), None, ""),
+        (timedelta(days=30), 30, "kre expires in 29 days ("),
+        (timedelta(days=7), 7, "kre expires in 6 days ("),
+        (timedelta(days=1), 1, "kre expires in less than a day ("),
+        (timedelta(seconds=-1), 0, "kre EXPIRED ("),
+    ):
+        acme.patch("/licenses/kre", {"expires": (datetime.now(UTC) + ahead).isoformat()})
+        license = json.loads(shell.run("status", "--json").stdout)["licenses"][0]
+        assert (license["name"], license.get("reminder")) == ("kre", reminder)
+        table = shell.run("status").stdout
+        assert (text in table) if text else ("kre expires" not in table)
 
 
 def test_an_idle_machine_lapses_after_its_retention(acme: Acme) -> None:

@@ -175,3 +175,23 @@ def test_many_failed_attempts_are_limited_and_counted_but_good_keys_go_on(acme: 
     assert good.renew(lease_id).body["renewed"] == [lease_id]
     metrics = acme.daemon.anonymous().call("GET", "/metrics").body
     assert 'lessor_auth_failures_total{why="unknown"}' in metrics
+
+
+def test_a_key_revoked_at_run_time_stays_so_unless_the_file_says_otherwise(acme: Acme) -> None:
+    key_id = acme.caller("run").call("GET", "/v1/whoami").body["key"]["id"]
+    assert acme.delete(f"/keys/{key_id}").status == 200
+
+    def after_a_restart() -> int:
+        acme.daemon.stop()
+        acme.daemon.start()
+        return acme.caller("run").call("GET", "/v1/whoami").status
+
+    assert after_a_restart() == 403
+    file = acme.daemon.directory / "bootstrap.toml"
+    said = file.read_text().replace(
+        'secret_file = "run.key"', 'secret_file = "run.key"\nrevoked = false'
+    )
+    file.write_text(said)
+    assert after_a_restart() == 200
+    file.write_text(said.replace("revoked = false", "revoked = true"))
+    assert after_a_restart() == 403

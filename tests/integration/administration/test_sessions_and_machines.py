@@ -8,6 +8,9 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from support.streaming import StreamCaller
+
 if TYPE_CHECKING:
     from support.administration import Acme
 
@@ -52,6 +55,26 @@ def test_an_ended_session_tells_its_holder_why_and_counts_until_it_is_dead(acme:
     (ended,) = past(acme)
     assert (ended["reason"], ended["text"]) == ("ended", lost["reason"])
     assert acme.lost(lease_id)["code"] == "lease_ended"
+
+
+@pytest.mark.parametrize("transport", ["http", "stream"])
+def test_an_admins_release_of_anothers_lease_ends_it_and_frees_nothing_that_runs(
+    acme: Acme, transport: str
+) -> None:
+    lease_id = acme.held()
+    admin = acme.caller("admin")
+    if transport == "http":
+        assert [admin.release(lease_id).status for _ in range(2)] == [204, 204]
+    else:
+        with StreamCaller(acme.daemon.url, admin.key) as stream:
+            assert stream.call("release", {"id": lease_id}).status == 204
+    assert acme.license()["leases"] == 1, "its process still runs"
+    assert acme.lost(lease_id)["reason"] == "adam@example.com ended it"
+    assert acme.caller("run").release(lease_id).status == 204
+    assert acme.license()["leases"] == 0
+    (entry,) = acme.get("/audit?action=session.end&limit=1").body["items"]
+    assert (entry["target"], entry["actor"]["member"]) == (lease_id, "adam@example.com")
+    assert past(acme)[0]["reason"] == "ended"
 
 
 def test_a_member_ends_only_their_own_sessions(acme: Acme) -> None:

@@ -126,6 +126,7 @@ def _as_text(found: dict[str, object]) -> str:
     lines.extend(_table([heading for heading, _ in columns], rows))
     if not licenses:
         lines.append("no licenses")
+    lines.extend(text for text in map(status_view.reminder, licenses) if text)
     lines.append("")
     lines.extend(_table(_LEASE_HEADINGS, [_lease_row(lease) for lease in leases]))
     if not leases:

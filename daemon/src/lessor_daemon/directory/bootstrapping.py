@@ -170,7 +170,7 @@ class Bootstrapping:
             scopes=spec.scopes,
             digest=digest,
             expires_wall_seconds=int(spec.expires.timestamp()) if spec.expires else 0,
-            state=REVOKED if spec.revoked else "",
+            state=_state(spec, key_id, known),
             created_wall_seconds=created,
         )
         await self._write_key(org, record, known, is_silent=is_silent)
@@ -200,9 +200,16 @@ class Bootstrapping:
             await stored.forget_key_places(self._store, [known.key_id])
 
 
+def _state(spec: KeySpec, key_id: str, known: KeyRecord | None) -> str:
+    """A key that was revoked at run time stays so unless the file says ``revoked = false``."""
+    if spec.revoked is None and known is not None and known.key_id == key_id:
+        return known.state
+    return REVOKED if spec.revoked else ""
+
+
 def _group(spec: GroupSpec) -> Group:
     return Group(spec.name, spec.label, spec.value, spec.head_start_ms, spec.reserve, spec.cap)
 
 
 def _key_spec(name: str, scopes: frozenset[str], member: str | None, path: Path) -> KeySpec:
-    return KeySpec(name, scopes, member, None, path, None, revoked=False)
+    return KeySpec(name, scopes, member, None, path, None)

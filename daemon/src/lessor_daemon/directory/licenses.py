@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400
 MOST_LICENSES = 1_000
+REMIND_DAYS = (30, 7, 1)
+"""How long before its end a license's term is told of."""
 
 Fields = dict[str, str | int | bytes]
 """Settings as the ``quota`` script takes them."""
@@ -184,7 +186,11 @@ class Licenses:
             "queue_length": use.queue_length,
         }
         if use.expires_wall_seconds:
-            shown["expires_in_days"] = days_left(use, self._wall_ms())
+            now_ms = self._wall_ms()
+            shown["expires_in_days"] = days_left(use, now_ms)
+            reminder = due_reminder(use.expires_wall_seconds - now_ms / 1000)
+            if reminder is not None:
+                shown["reminder"] = reminder
         return shown
 
     def _check(self, fields: Mapping[str, str | int | bytes]) -> None:
@@ -207,6 +213,17 @@ def _check_idle(fields: Mapping[str, str | int | bytes], kind: str) -> None:
 def days_left(use: LicenseUse, wall_ms: int) -> int:
     """Whole days until the license expires, 0 on the last day and afterwards."""
     return max(0, math.floor((use.expires_wall_seconds - wall_ms / 1000) / DAY_SECONDS))
+
+
+def due_reminder(seconds_left: float) -> int | None:
+    """The reminder that is due: the least of ``REMIND_DAYS`` that covers the time left.
+
+    0 when the term has ended, None when it is too early for any.
+    """
+    if seconds_left <= 0:
+        return 0
+    covering = [days for days in REMIND_DAYS if seconds_left <= days * DAY_SECONDS]
+    return min(covering, default=None)
 
 
 def settings(use: LicenseUse) -> dict[str, object]:

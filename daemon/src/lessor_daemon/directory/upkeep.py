@@ -12,7 +12,7 @@ from lessor_protocol.errors import Problem
 from lessor_daemon.store import directory, sessions
 from lessor_daemon.store.errors import StoreUnavailable
 
-from .licenses import DAY_SECONDS, days_left
+from .licenses import DAY_SECONDS, days_left, due_reminder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .reassertion import Reassertion
 
 SWEEP_EVERY_SECONDS = 5.0
-REMIND_DAYS = (30, 7, 1)
 
 _log = structlog.get_logger(__name__)
 
@@ -107,14 +106,3 @@ class Upkeep:
             log.warning("license_expires")
         else:
             log.warning("license_has_expired")
-
-
-def due_reminder(seconds_left: float) -> int | None:
-    """The reminder that is due: the least of ``REMIND_DAYS`` that covers the time left.
-
-    0 when the term has ended, None when it is too early for any.
-    """
-    if seconds_left <= 0:
-        return 0
-    covering = [days for days in REMIND_DAYS if seconds_left <= days * DAY_SECONDS]
-    return min(covering, default=None)

@@ -14,6 +14,7 @@ from lessor_daemon import logs
 from lessor_daemon.leasing.answers import renew_answer, renewed_wire
 from lessor_daemon.leasing.service import Granted
 
+from . import releasing
 from .auth import authorize
 from .bodies import answer, read_message, retry_after_header
 from .context import LEASING
@@ -90,7 +91,7 @@ async def renew(request: web.Request) -> web.Response:
 async def release(request: web.Request) -> web.Response:
     """204, also when repeated."""
     caller = await authorize(request)
-    await request.app[LEASING].release(caller, _lease_id(request))
+    await releasing.release(request, caller, _lease_id(request))
     return web.Response(status=204)
 
 

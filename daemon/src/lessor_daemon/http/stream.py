@@ -25,6 +25,7 @@ from lessor_daemon import logs
 from lessor_daemon.leasing.answers import renew_answer, renewed_wire
 from lessor_daemon.leasing.service import Granted
 
+from . import releasing
 from .auth import authorize
 from .context import LEASING, METRICS, SERVING
 from .conversation import REQUEST_ID_HEADER, SERVER, internal_problem, request_id_of
@@ -288,7 +289,7 @@ class Stream:
 
     async def _release(self, seq: int, lease_id: bytes) -> None:
         logs.bind(lease=format_lease_id(lease_id))
-        await self._leasing.release(self._caller, lease_id)
+        await releasing.release(self._request, self._caller, lease_id)
         self._reply(seq, 204, None)
 
     def _start(

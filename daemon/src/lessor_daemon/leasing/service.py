@@ -227,16 +227,27 @@ class Leasing:
         results = await self._collector().renew(org, request.renewals)
         return renew_answer(request.renewals, results)
 
-    async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> None:
-        """End a lease of the caller's own, or leave the line; an admin may end any.
+    async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> bool:
+        """End a lease of the caller's own, or leave the line; an admin takes anybody out of it.
 
+        False, and nothing is done, for an admin and a lease that somebody else holds: its process
+        runs, and the seat must not be free before that is dead. To end it is the directory's part.
         Raises ``Problem`` ``not_found`` for an id never seen, which is spent from then on.
         """
         org = caller.require(RUN)
-        asker = "" if caller.is_admin else caller.owner
         _, released = await self._clocks.run(
-            org, lambda c: scripts.release(self._store, org, c, lease_id, asker=asker)
+            org,
+            lambda c: scripts.release(
+                self._store,
+                org,
+                c,
+                lease_id,
+                asker=caller.owner,
+                may_remove_others=caller.is_admin,
+            ),
         )
+        if released.status == "held":
+            return False
         if released.status == "forbidden":
             raise Problem("forbidden", "this lease belongs to somebody else")
         if released.status == "unknown":
@@ -252,6 +263,7 @@ class Leasing:
             )
         elif released.status == "left":
             _log.info("waiter_left", license=released.license)
+        return True
 
     async def lease(self, caller: Caller, lease_id: bytes) -> Lease:
         """One lease of the caller's organization."""

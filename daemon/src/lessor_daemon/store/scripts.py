@@ -295,9 +295,9 @@ async def restore(
 class Released:
     """What a release found.
 
-    ``status``: ``released`` (a lease), ``left`` (a waiter), ``repeated``, ``unknown`` or
-    ``forbidden``. The rest is empty where it does not apply; ``reason`` is another than
-    ``released`` when the lease was ending already.
+    ``status``: ``released`` (a lease), ``left`` (a waiter), ``repeated``, ``unknown``,
+    ``forbidden``, or ``held`` by somebody else where ``may_remove_others``. The rest is empty where
+    it does not apply; ``reason`` is another than ``released`` when the lease was ending already.
     """
 
     status: str
@@ -308,11 +308,17 @@ class Released:
 
 
 async def release(
-    store: Store, org: str, context: Context, lease_id: bytes, *, asker: str
+    store: Store,
+    org: str,
+    context: Context,
+    lease_id: bytes,
+    *,
+    asker: str,
+    may_remove_others: bool,
 ) -> tuple[Reading, Released]:
-    """End a lease or leave the line; ``asker`` "" may end any, others only their own."""
+    """End a lease of ``asker``'s own or leave the line, which some may make others do."""
     status, reading, rest = read_reply(
-        await store.call(_RELEASE, org, [context.words(), lease_id, asker])
+        await store.call(_RELEASE, org, [context.words(), lease_id, asker, int(may_remove_others)])
     )
     if status == "released":
         license, machine, token, reason = rest

@@ -34,6 +34,7 @@ _LIVE = frozenset(
         "registered_users",
         "queue_length",
         "expires_in_days",
+        "reminder",
     }
 )
 """What changes by itself, and so is not in the ETag."""

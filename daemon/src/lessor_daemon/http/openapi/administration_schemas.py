@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol.fields import MAX_NAME
 
 from lessor_daemon.directory import values
+from lessor_daemon.directory.licenses import REMIND_DAYS
 from lessor_daemon.directory.policy import LONGEST_HEAD_START_SECONDS, MOST_GROUPS
 
 from .shapes import (
@@ -131,6 +132,10 @@ def _licenses() -> Schema:
                 "starts": MOMENT,
                 "expires": MOMENT,
                 "expires_in_days": COUNT,
+                "reminder": {
+                    "enum": [*REMIND_DAYS, 0],
+                    "description": "the term ends within so many days; 0: it has ended",
+                },
                 "offline_allowed": FLAG,
                 "machine_retention": SECONDS,
                 "policy": list_of(ref("Group")),
