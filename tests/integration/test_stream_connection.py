@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgpack
 import pytest
-from support.streaming import BINARY, PING, TEXT, Closed, Refused, StreamCaller
+from support.streaming import BINARY, CLOSE, PING, TEXT, Closed, Refused, StreamCaller
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -106,6 +106,47 @@ def test_unmasked_bytes_and_broken_framing_end_the_stream(daemon: DaemonProcess)
         assert bad.close_code() in (1002, 1006)
 
 
+def test_a_message_in_fragments_is_one_and_a_ping_may_come_between(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+        payload = msgpack.packb([77, "renew", {"leases": [lease_id]}])
+        first, middle, last = payload[:5], payload[5:20], payload[20:]
+        stream.send_raw(bytes((BINARY, 0x80 | len(first))) + bytes(4) + first)
+        stream.send(PING, b"between")
+        stream.send_raw(bytes((0, 0x80 | len(middle))) + bytes(4) + middle)
+        stream.send_raw(bytes((0x80, 0x80 | len(last))) + bytes(4) + last)
+        assert stream.reply_to(77).body["renewed"] == [lease_id]
+        assert stream.pongs == [b"between"]
+
+
+def test_what_is_sent_with_the_upgrade_is_answered_after_it(daemon: DaemonProcess) -> None:
+    early = msgpack.packb([5, "renew", {"leases": [str(uuid.uuid4())]}])
+    frame = bytes((0x80 | BINARY, 0x80 | len(early))) + bytes(4) + early
+    with StreamCaller(daemon.url, daemon.key(), early=frame) as stream:
+        assert stream.reply_to(5).body["lost"][0]["code"] == "not_found"
+        assert stream.acquire().status == 201
+
+
+def test_a_close_is_answered_with_its_code(daemon: DaemonProcess) -> None:
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        stream.send(CLOSE, (4321).to_bytes(2, "big"))
+        assert stream.close_code() == 4321
+        with pytest.raises(Closed):
+            stream.read_frame()
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        stream.send(CLOSE, b"")
+        assert stream.close_code() == 1000
+
+
+def test_more_requests_than_may_be_under_way_are_all_answered(daemon: DaemonProcess) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(400)]
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        seqs = [stream.begin("renew", {"leases": ids}) for _ in range(20)]
+        seqs += [stream.begin("release", {"id": one}) for one in ids]
+        for seq in seqs:
+            assert stream.reply_to(seq).status in (200, 404)
+
+
 def test_pings_are_answered(daemon: DaemonProcess) -> None:
     with StreamCaller(daemon.url, daemon.key()) as stream:
         stream.send(PING, b"here?")
@@ -178,13 +219,40 @@ def test_a_revoked_key_is_refused_on_a_stream_that_is_open(daemon: DaemonProcess
     with StreamCaller(daemon.url, made["secret"]) as stream:
         lease_id = stream.acquire().body["lease"]["id"]
         key_id = made["secret"].split("_")[1]
-        assert owner.call("DELETE", f"/v1/orgs/acme/keys/{key_id}").status in (200, 204)
+        path = f"/v1/orgs/acme/keys/{key_id}?end_sessions=true"
+        assert owner.call("DELETE", path).status in (200, 204)
 
         def is_refused() -> bool:
             return stream.renew(lease_id).code == "revoked"
 
         wait_until(is_refused, 10, "the revocation to be seen")
         assert stream.acquire().code == "revoked"
+        assert stream.release(lease_id).status == 204, "the report of the kill frees the seat"
+
+
+@pytest.mark.parametrize("ending", ["revoked", "expired"])
+def test_what_a_key_holds_may_finish_on_streams_too(daemon: DaemonProcess, ending: str) -> None:
+    owner = daemon.caller("admin")
+    made = owner.call("POST", "/v1/orgs/acme/keys", {"name": ending, "scopes": ["run"]}).body
+    path = f"/v1/orgs/acme/keys/{made['secret'].split('_')[1]}"
+    refused = {"revoked": "revoked", "expired": "unauthenticated"}[ending]
+    with StreamCaller(daemon.url, made["secret"]) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+        if ending == "revoked":
+            owner.call("DELETE", path)
+        else:
+            owner.call("PATCH", path, {"expires": "2020-01-01T00:00:00Z"})
+
+        def starts_nothing() -> bool:
+            return stream.acquire().code == refused
+
+        wait_until(starts_nothing, 10, "the end of the key to be seen")
+        assert stream.renew(lease_id).body["renewed"] == [lease_id]
+    with StreamCaller(daemon.url, made["secret"]) as anew:
+        assert anew.acquire().code == refused
+        assert anew.renew(lease_id).body["renewed"] == [lease_id]
+        assert anew.release(lease_id).status == 204
+        assert anew.call("dance", {}).code == refused
 
 
 def test_a_drain_is_told_and_the_stream_serves_until_it_is_closed(daemon: DaemonProcess) -> None:

@@ -52,6 +52,7 @@ class StreamCaller:
         subprotocol: str | None = SUBPROTOCOL,
         timeout: float = 20.0,
         receive_buffer: int = 0,
+        early: bytes = b"",
     ) -> None:
         self.url = url
         parts = urlsplit(url)
@@ -66,7 +67,7 @@ class StreamCaller:
         self.pongs: list[bytes] = []
         self._received = b""
         try:
-            self._upgrade(key, subprotocol)
+            self._upgrade(key, subprotocol, early)
         except BaseException:
             self._socket.close()
             raise
@@ -167,7 +168,7 @@ class StreamCaller:
             except Closed as closed:
                 return closed.code
 
-    def _upgrade(self, key: str | None, subprotocol: str | None) -> None:
+    def _upgrade(self, key: str | None, subprotocol: str | None, early: bytes) -> None:
         lines = [
             "GET /v1/stream HTTP/1.1",
             "Host: x",
@@ -180,7 +181,7 @@ class StreamCaller:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
         if key is not None:
             lines.append(f"Authorization: Bearer {key}")
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode() + early)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self._read_exactly(1)

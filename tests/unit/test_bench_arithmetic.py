@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lessor_daemon.http.socket_writer import SocketWriter
+from lessor_daemon.http import socket_frames
 
 from bench.arithmetic import (
     alternately,
@@ -79,29 +79,13 @@ def test_a_figure_has_the_medians_of_both() -> None:
     assert (figure.ratio, figure.ours, figure.theirs) == (0.5, 2.0, 4.0)
 
 
-class _Transport:
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-
-    def is_closing(self) -> bool:
-        return False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-
 @given(st.lists(st.integers(min_value=0, max_value=70_000), max_size=5), st.data())
 def test_frames_are_found_however_they_are_cut(sizes: list[int], data: st.DataObject) -> None:
-    transport = _Transport()
-    writer = SocketWriter(transport)  # type: ignore[arg-type]  # all of it that a write needs
     payloads = [bytes([i]) * size for i, size in enumerate(sizes)]
-    for payload in payloads:
-        writer.write(payload)
-    cut = data.draw(st.integers(min_value=0, max_value=len(transport.written)))
-    first, rest = split_frames(transport.written[:cut])
-    second, left = split_frames(rest + transport.written[cut:])
+    written = b"".join(socket_frames.binary(payload) for payload in payloads)
+    cut = data.draw(st.integers(min_value=0, max_value=len(written)))
+    first, rest = split_frames(written[:cut])
+    second, left = split_frames(rest + written[cut:])
     assert [payload for _, payload in first + second] == payloads
     assert left == b""
 

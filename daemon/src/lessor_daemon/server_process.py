@@ -129,6 +129,7 @@ class ServerProcess:
                 async with asyncio.TaskGroup() as tasks:
                     services.store.start(tasks)
                     services.leasing.start(tasks)
+                    services.serving.streams.start(tasks)
                     tasks.create_task(self._metrics.watch_loop(), name="loop lag")
                     tasks.create_task(beside(), name="beside")
                     await signals.asked.wait()

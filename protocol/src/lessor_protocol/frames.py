@@ -40,6 +40,7 @@ LOST: Final = "lost"
 NOTICE: Final = "notice"
 """Something a person may want to know. A client that does not know it ignores it."""
 
+CLOSE_NORMAL: Final = 1000
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_NOT_BINARY: Final = 1003
 CLOSE_UNREADABLE: Final = 1007

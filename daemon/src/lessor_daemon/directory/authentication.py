@@ -35,8 +35,9 @@ FAILURE_EVERY_MS = 2_000
 """A source may fail so often in a row, and once more every so often."""
 MOST_SOURCES = 10_000
 
-HOLDING = frozenset({"renew", "watch", "release"})
-"""What a key that has expired, or was revoked to finish, may still do."""
+HOLDING = frozenset({"renew", "watch", "release", "stream"})
+"""What a key that has expired, or was revoked to finish, may still do. A stream is but a way to do
+it: each of its frames is looked at by itself."""
 
 
 @dataclass(slots=True)
@@ -80,7 +81,16 @@ class Authentication:
 
         It asks no question twice: a renewal comes every few seconds from each of thousands.
         """
-        kept = self._seen_good.get(_digest(api_key))
+        return self.recall_by_digest(self.digest(api_key), operation)
+
+    @staticmethod
+    def digest(api_key: str) -> bytes:
+        """What a key is remembered by."""
+        return hashlib.sha256(api_key.encode()).digest()
+
+    def recall_by_digest(self, digest: bytes, operation: str) -> Caller | None:
+        """As ``recall``, for who asks about the same key again and again."""
+        kept = self._seen_good.get(digest)
         if kept is None or self._kept.get(kept.caller.key_id) is not kept:
             return None  # or forgotten, or read anew meanwhile
         if self._boottime_ms() - kept.read_ms >= KEY_KEPT_MS:
@@ -118,7 +128,7 @@ class Authentication:
     def _remember(self, api_key: str, kept: _Kept) -> None:
         if len(self._seen_good) >= MOST_KEYS_KEPT:
             self._seen_good.clear()
-        self._seen_good[_digest(api_key)] = kept
+        self._seen_good[self.digest(api_key)] = kept
 
     def _good_for(self, kept: _Kept, operation: str, source: str) -> Caller:
         record, caller = kept.record, kept.caller
@@ -238,10 +248,6 @@ class Failures:
     def _owed(self, source: str) -> int:
         now_ms = self._boottime_ms()
         return max(0, self._empty_until_ms.get(_network(source), now_ms) - now_ms)
-
-
-def _digest(api_key: str) -> bytes:
-    return hashlib.sha256(api_key.encode()).digest()
 
 
 def _network(source: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
 
     from .repeats import Repeats
+    from .stream_calls import StreamCalls
 
 STARTING_RETRY_SECONDS = 1.0
 
@@ -70,5 +71,6 @@ SERVING: web.AppKey[Serving] = web.AppKey("serving")
 DIRECTORY: web.AppKey[Directory] = web.AppKey("directory")
 LEASING: web.AppKey[Leasing] = web.AppKey("leasing")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
+STREAM_CALLS: web.AppKey[StreamCalls] = web.AppKey("stream_calls")
 REPEATS: web.AppKey[Repeats] = web.AppKey("repeats")
 STORE: web.AppKey[Store] = web.AppKey("store")

@@ -15,9 +15,9 @@ from lessor_daemon.leasing.answers import renew_answer, renewed_wire
 from lessor_daemon.leasing.service import Granted
 
 from . import releasing
-from .auth import authorize
+from .auth import actor_of, authorize
 from .bodies import answer, read_message, retry_after_header
-from .context import LEASING
+from .context import DIRECTORY, LEASING
 from .repeats import remember_head
 
 if TYPE_CHECKING:
@@ -91,7 +91,13 @@ async def renew(request: web.Request) -> web.Response:
 async def release(request: web.Request) -> web.Response:
     """204, also when repeated."""
     caller = await authorize(request)
-    await releasing.release(request, caller, _lease_id(request))
+    await releasing.release(
+        request.app[LEASING],
+        request.app[DIRECTORY],
+        actor_of(request, caller),
+        caller,
+        _lease_id(request),
+    )
     return web.Response(status=204)
 
 

@@ -24,7 +24,10 @@ from .conversation import REQUEST_ID_HEADER, SERVER, internal_problem, new_reque
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp.http_websocket import WebSocketReader
     from prometheus_client import Gauge
+
+    from .stream import Stream
 
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
@@ -117,6 +120,18 @@ class BoundedHandler(web.RequestHandler):
         _bound_unsent(transport)
         self._start_head_timer()
 
+    def hand_over(self, stream: Stream) -> None:
+        """Let ``stream`` go on with the connection. For aiohttp, which is told so, it has ended."""
+        transport = cast("asyncio.Transport", self.transport)
+        early = _Early()
+        self.set_parser(cast("WebSocketReader", early))
+        self.transport = None  # or it would be closed
+        super().connection_lost(None)
+        transport.set_protocol(stream)
+        stream.begin(transport, self._connections)
+        if early.data:
+            stream.data_received(early.data)
+
     def data_received(self, data: bytes) -> None:
         heads_before = self._request_count
         super().data_received(data)
@@ -184,6 +199,21 @@ class BoundedHandler(web.RequestHandler):
         self._head_timer = None
         if self.transport is not None:
             self.transport.abort()
+
+
+class _Early:
+    """In place of a parser of WebSockets: keeps what a client sent before it was answered."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """As aiohttp calls it."""
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Likewise."""
 
 
 class Refusal(asyncio.Protocol):

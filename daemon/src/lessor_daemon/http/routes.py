@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
-from . import leases, ops, stream, watching
+from . import leases, ops, upgrade, watching
 from .administration import routes as administration
-from .context import DIRECTORY, LEASING, METRICS, REPEATS, SERVING, STORE
+from .context import DIRECTORY, LEASING, METRICS, REPEATS, SERVING, STORE, STREAM_CALLS
 from .conversation import STREAM, converse
 from .repeats import Repeats
+from .stream_calls import StreamCalls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,7 +40,7 @@ API = (
     Route("GET", "/v1/leases", leases.leases, "leases"),
     Route("GET", "/v1/leases/{id}", leases.lease, "lease"),
     Route("DELETE", "/v1/leases/{id}", leases.release, "release"),
-    Route("GET", "/v1/stream", stream.stream, STREAM),
+    Route("GET", "/v1/stream", upgrade.open_stream, STREAM),
     *(Route(*route) for route in administration.ROUTES),
 )
 OPS = (
@@ -69,6 +70,9 @@ def build(services: Services, routes: Sequence[Route]) -> web.Application:
     app[LEASING] = services.leasing
     app[METRICS] = services.metrics
     app[REPEATS] = Repeats(services.serving, services.directory, services.leasing, services.metrics)
+    app[STREAM_CALLS] = StreamCalls(
+        services.serving, services.directory, services.leasing, services.metrics
+    )
     for route in routes:
         app.router.add_route(route.method, _pattern(route.path), route.handler, name=route.name)
     return app

@@ -1,0 +1,250 @@
+"""What the frames of a stream ask for.
+
+A frame is a call, and means and answers exactly what the same call over HTTP does (``leases.py``).
+Renewals are the hot path: they are read, handed to the collector and answered from its batch
+without a task of their own. Acquire and release are rare beside them and get one each.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
+
+from lessor_protocol import frames
+from lessor_protocol.errors import Problem
+from lessor_protocol.lease_id import format_lease_id
+from lessor_protocol.messages import AcquireRequest, RenewRequest
+
+from lessor_daemon import logs
+from lessor_daemon.directory import permissions
+from lessor_daemon.directory.callers import Actor
+from lessor_daemon.leasing.answers import renew_answer, renewed_wire
+from lessor_daemon.leasing.service import Granted
+
+from . import releasing
+from .conversation import internal_problem
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+    from lessor_protocol.messages import Renewal, RenewAnswer
+
+    from lessor_daemon.directory.callers import Caller
+    from lessor_daemon.directory.service import Directory
+    from lessor_daemon.leasing.renewals import Result
+    from lessor_daemon.leasing.service import Leasing
+    from lessor_daemon.metrics import Metrics
+
+    from .context import Serving
+    from .stream import Stream
+
+CALL_COSTS = 16
+"""What an acquire or a release counts as: each occupies a task and a connection to the store."""
+MOST_HELD = 1_024
+"""Acquires of one connection that are held back while nothing is free; the next gets its place in
+the line at once. They occupy a task but nothing else, and must not keep renewals from being read.
+"""
+
+_log = logs.get_logger("lessor.stream")
+
+
+class _Call(NamedTuple):
+    """A request that is answered in a task of its own."""
+
+    stream: Stream
+    caller: Caller
+    seq: int
+
+
+class StreamCalls:
+    """Answers the requests of all streams of a daemon."""
+
+    def __init__(
+        self, serving: Serving, directory: Directory, leasing: Leasing, metrics: Metrics
+    ) -> None:
+        self._serving = serving
+        self._directory = directory
+        self._recall = directory.authentication.recall_by_digest
+        self.digest = directory.authentication.digest
+        self._leasing = leasing
+        self._carries = leasing.news.carriers.enter
+        self._observe = metrics.observe_request
+        self._observe_renew = metrics.request_seconds.labels(frames.RENEW).observe
+
+    def stream_begins(self) -> None:
+        """While a stream is open, the daemon that drains waits for it as for a call."""
+        self._serving.call_begins()
+
+    def stream_ends(self) -> None:
+        """Its connection has ended."""
+        self._serving.call_ends()
+
+    def answer(self, stream: Stream, seq: int, op: str, body: object) -> None:
+        """Answer a request, or begin to."""
+        caller = self._recall(stream.key_digest, op)
+        if caller is None:
+            # Its record is to be read anew, or there is something to say about it.
+            stream.waits_for_key = [(seq, op, body)]
+            self._run(self._answer_waiting(stream))
+            return
+        try:
+            self._begin(stream, caller, seq, op, body)
+        except Problem as problem:
+            stream.refuse(seq, problem)
+
+    async def _answer_waiting(self, stream: Stream) -> None:
+        """Answer what came since the key's record is being read, in order."""
+        waiting = stream.waits_for_key or []
+        while waiting:
+            seq, op, body = waiting.pop(0)
+            try:
+                await self._answer_checked(stream, seq, op, body)
+            except Exception as error:  # noqa: BLE001  # the last line of defence, as in ``conversation``
+                self._fail(stream, seq, error)
+        stream.waits_for_key = None
+        stream.go_on()
+
+    async def _answer_checked(self, stream: Stream, seq: int, op: str, body: object) -> None:
+        opened = stream.opened
+        try:
+            caller = await self._directory.authenticate(opened.api_key, op, opened.source)
+        except Problem as problem:
+            if op != frames.RENEW or problem.code not in ("unauthenticated", "rate_limited"):
+                raise
+            await self._renew_proven(stream, seq, body, problem)
+        else:
+            self._begin(stream, caller, seq, op, body)
+
+    def _begin(self, stream: Stream, caller: Caller, seq: int, op: str, body: object) -> None:
+        if op == frames.RENEW:
+            self._renew(stream, caller, seq, frames.renewals(body))
+        elif op == frames.ACQUIRE:
+            permissions.check(caller, op, None)
+            wanted = AcquireRequest.from_wire(frames.bounded(body))
+            call = _Call(stream, caller, seq)
+            if wanted.hold_ms and wanted.wait_ms and len(stream.held or ()) < MOST_HELD:
+                self._hold(call, wanted)
+            else:
+                self._start(call, op, self._acquire(call, wanted))
+        elif op == frames.RELEASE:
+            permissions.check(caller, op, None)
+            lease_id = frames.lease_to_release(body)
+            call = _Call(stream, caller, seq)
+            self._start(call, op, self._release(call, lease_id))
+        else:
+            raise Problem("not_found", "nothing is served under this op")
+
+    def _renew(self, stream: Stream, caller: Caller, seq: int, renewals: list[Renewal]) -> None:
+        began = time.perf_counter()
+        cost = len(renewals)
+
+        def answered(outcome: list[Result] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._fail(stream, seq, outcome)
+            elif (wire := renewed_wire(renewals, outcome)) is not None:
+                self._carries([one.lease_id for one in renewals], weakref.ref(stream))
+                stream.reply(seq, 200, wire)
+            else:
+                self._answer_renew(stream, seq, renew_answer(renewals, outcome))
+            self._observe_renew(time.perf_counter() - began)
+            stream.done(cost)
+
+        if not renewals:
+            permissions.check(caller, frames.RENEW, None)
+            self._answer_renew(stream, seq, renew_answer([], []))
+            return
+        self._leasing.submit_renewals(caller, renewals, answered)
+        stream.under_way += cost
+
+    async def _renew_proven(self, stream: Stream, seq: int, body: object, problem: Problem) -> None:
+        """The key is unknown, maybe because the store lost its memory: certificates may do."""
+        proven = await self._leasing.renew_proven(RenewRequest(frames.renewals(body)))
+        if proven is None:
+            raise problem
+        self._answer_renew(stream, seq, proven)
+
+    def _answer_renew(self, stream: Stream, seq: int, answer: RenewAnswer) -> None:
+        for lost in answer.lost:
+            _log.info(
+                "renewal_refused",
+                request=stream.opened.request_id,
+                org=stream.org,
+                lease=format_lease_id(lost.lease_id),
+                code=lost.code,
+                reason=lost.reason,
+            )
+        self._carries(answer.renewed, weakref.ref(stream))
+        stream.reply(seq, 200, answer.to_wire())
+
+    def _hold(self, call: _Call, wanted: AcquireRequest) -> None:
+        stream = call.stream
+        work = self._acquire(call, wanted, is_held=True)
+        task = self._run(self._see_through(call, frames.ACQUIRE, work, cost=0))
+        if stream.held is None:
+            stream.held = set()
+        stream.held.add(task)
+        task.add_done_callback(stream.held.discard)
+
+    async def _acquire(self, call: _Call, wanted: AcquireRequest, *, is_held: bool = False) -> None:
+        stream = call.stream
+        logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
+        try:
+            if is_held:
+                outcome = await self._leasing.acquire_held(
+                    call.caller, wanted, lambda: stream.is_open
+                )
+            else:
+                outcome = await self._leasing.acquire(call.caller, wanted)
+        except Problem as problem:
+            _log.info("acquire_refused", code=problem.code)
+            raise
+        if isinstance(outcome, Granted):
+            self._carries([wanted.lease_id], weakref.ref(stream))
+            status = 201 if outcome.is_new else 200
+            stream.reply(call.seq, status, {"lease": outcome.lease.to_wire()})
+        else:
+            stream.reply(call.seq, 202, outcome.to_wire())
+
+    async def _release(self, call: _Call, lease_id: bytes) -> None:
+        logs.bind(lease=format_lease_id(lease_id))
+        opened = call.stream.opened
+        actor = Actor.of(call.caller, opened.source, opened.request_id)
+        await releasing.release(self._leasing, self._directory, actor, call.caller, lease_id)
+        call.stream.reply(call.seq, 204, None)
+
+    def _start(self, call: _Call, op: str, work: Coroutine[None, None, None]) -> None:
+        self._run(self._see_through(call, op, work, CALL_COSTS))
+        call.stream.under_way += CALL_COSTS
+
+    def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        return self._serving.streams.run(work)
+
+    async def _see_through(
+        self, call: _Call, op: str, work: Coroutine[None, None, None], cost: int
+    ) -> None:
+        """Nothing but a reply with a stable code comes of a call."""
+        began = time.perf_counter()
+        caller, stream = call.caller, call.stream
+        logs.unbind()
+        logs.bind(
+            request=stream.opened.request_id, org=caller.org, key=caller.key_id, frame=call.seq
+        )
+        self._serving.call_begins()
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # the last line of defence, as in ``conversation``
+            self._fail(stream, call.seq, error)
+        finally:
+            self._serving.call_ends()
+            self._observe(op, time.perf_counter() - began)
+            stream.done(cost)
+
+    def _fail(self, stream: Stream, seq: int, error: Exception) -> None:
+        if isinstance(error, Problem):
+            stream.refuse(seq, error)
+        else:
+            request_id = stream.opened.request_id
+            _log.error("internal_error", request=request_id, frame=seq, exc_info=error)
+            stream.refuse(seq, internal_problem())
