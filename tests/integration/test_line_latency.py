@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.calls import Caller
-from support.daemon import DaemonProcess
-from support.redis_server import available_servers, start_redis
+from support.pair import pair_of_daemons
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.daemon import DaemonProcess
 
 WAITERS = 40
 KEY = "lsr_ci_aSecretOfTheTests"
@@ -39,23 +40,10 @@ secret = "{KEY}"
 
 
 @pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[list[DaemonProcess]]:
+def daemons(tmp_path: Path) -> Iterator[tuple[DaemonProcess, ...]]:
     """Two, on one store."""
-    server = start_redis(available_servers()["valkey"], tmp_path)
-    made: list[DaemonProcess] = []
-    try:
-        for name in ("here", "there"):
-            directory = tmp_path / name
-            directory.mkdir()
-            options = ("--store", server.url, "--new-store")
-            secret = ("--secret-file", str(tmp_path / "secret"))
-            made.append(DaemonProcess(directory, *options, *secret, bootstrap=BOOTSTRAP))
-            made[-1].start()
-        yield made
-    finally:
-        for daemon in made:
-            daemon.end()
-        server.stop()
+    with pair_of_daemons(tmp_path, BOOTSTRAP) as pair:
+        yield pair
 
 
 def wait_for_seat(caller: Caller, lease_id: str, granted: dict[str, float]) -> None:
@@ -79,7 +67,7 @@ def wait_for_seat(caller: Caller, lease_id: str, granted: dict[str, float]) -> N
 
 
 def test_a_freed_seat_reaches_a_waiter_at_another_daemon_within_milliseconds(
-    daemons: list[DaemonProcess],
+    daemons: tuple[DaemonProcess, ...],
 ) -> None:
     here, there = (Caller(daemon.url, KEY) for daemon in daemons)
     holder = str(uuid.uuid4())

@@ -178,7 +178,7 @@ class Leasing:
         The seat is claimed the moment it is offered, if ``is_there()``: the caller may have gone
         meanwhile, and then the offer goes to the next.
         """
-        with self._waiting.turn_of(caller.require(RUN), request.lease_id) as turn:
+        with self._waiting.turn_of(caller.require(RUN), request.lease_id, is_there) as turn:
             answer, ttl_ms = await self._counted_acquire(caller, request)
             if isinstance(answer, Granted):
                 return answer
