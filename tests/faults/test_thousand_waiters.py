@@ -50,7 +50,7 @@ def line_of(daemon: DaemonProcess) -> int:
 
 
 def is_line_of(daemon: DaemonProcess, length: int, holder: str) -> bool:
-    """Whether all have joined, while ``holder`` goes on holding: on a slow machine it takes long."""
+    """Whether all have joined, while ``holder`` holds on: on a slow machine it takes long."""
     assert daemon.caller().renew(holder).body["renewed"] == [holder]
     return line_of(daemon) == length
 
