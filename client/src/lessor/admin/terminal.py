@@ -74,9 +74,14 @@ class Progress:
 
     def __call__(self, count: int) -> None:
         """``count`` items have come."""
-        if count >= 500 and sys.stderr.isatty():
+        if count >= 500:
+            self.say(f"{count} so far …")
+
+    def say(self, text: str) -> None:
+        """``text`` in the place of what stood there before."""
+        if sys.stderr.isatty():
             self._is_shown = True
-            sys.stderr.write(f"\r{count} so far …")
+            sys.stderr.write(f"\r{text}\x1b[K")
             sys.stderr.flush()
 
     def clear(self) -> None:

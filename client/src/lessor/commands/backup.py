@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+
+from lessor_protocol.errors import Problem
 
 from lessor.admin import actions, files
 from lessor.arguments import Parser
@@ -10,8 +13,14 @@ from lessor.arguments import Parser
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import Any
 
     from lessor.admin.actions import Desk
+
+    Item = dict[str, Any]
+
+_MOST_ATTEMPTS = 20
+"""As often an organization may change while it is read; each time it is read from its start."""
 
 
 def make_parser() -> Parser:
@@ -33,12 +42,42 @@ def main(argv: list[str]) -> int:
 
 def _backup(desk: Desk, options: Namespace) -> None:
     files.check_secret_file(options.file)
-    document = desk.api.get("/v1/backup").value
+    document = _read(desk)
+    # Written once all is here: there is a whole file or none.
     files.write_private(options.file, json.dumps(document) + "\n")
-    found = document.get("organizations")
-    items = found if isinstance(found, list) else []
-    slugs = [one.get("slug") for one in items if isinstance(one, dict)]
+    slugs = list(dict.fromkeys(one["slug"] for one in document["organizations"]))
     desk.out.done(
         {"file": options.file, "organizations": slugs},
         f"wrote {len(slugs)} organizations to {options.file}",
     )
+
+
+def _read(desk: Desk) -> dict[str, Any]:
+    """All pages as one document. An organization that changed meanwhile is read anew."""
+    whole: dict[str, Any] = {}
+    items: list[Item] = []
+    cursor: object = None
+    attempts = 0
+    while True:
+        try:
+            page = desk.api.get("/v1/backup", {"cursor": str(cursor) if cursor else None}).value
+        except Problem as problem:
+            cursor, slug = problem.data.get("cursor"), problem.data.get("organization")
+            attempts += 1
+            if problem.code != "conflict" or not cursor or attempts > _MOST_ATTEMPTS:
+                raise
+            items = [one for one in items if one["slug"] != slug]
+            continue
+        found = page.pop("organizations", None)
+        items += [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        desk.progress.say(f"{len(items)} parts read …")
+        cursor = page.pop("next", None)
+        whole = whole or page
+        if not cursor:
+            return {**whole, "organizations": _complete(items)}
+
+
+def _complete(items: list[Item]) -> list[Item]:
+    """Without an organization that was removed before its last part was read."""
+    found = Counter(str(one.get("slug")) for one in items)
+    return [one for one in items if one.get("parts", 1) == found[str(one.get("slug"))]]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+from lessor_protocol.errors import Problem
+
 from lessor.admin import actions, files
 from lessor.arguments import Parser
-from lessor.errors import UsageError
+from lessor.errors import NoAnswer, UsageError
+from lessor.text import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     Item = dict[str, object]
 
 _LONGEST_FILE = 256 << 20
+_AGAIN = (
+    "what was begun is not there for anybody until it is complete; "
+    "run the same again with --skip-existing"
+)
 
 
 def make_parser() -> Parser:
@@ -28,6 +35,11 @@ def make_parser() -> Parser:
         "grant. It takes the operator's key.",
     )
     parser.add_argument("file", metavar="FILE", help="what lessor backup wrote")
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out what is there already, as after a restore that was cut off",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
     parser.add_argument("--json", action="store_true", help="what was made, as JSON")
     return parser
@@ -40,21 +52,35 @@ def main(argv: list[str]) -> int:
 
 def _restore(desk: Desk, options: Namespace) -> None:
     version, items = _read(options.file)
+    skipped: set[str] = set()
+    if options.skip_existing:
+        there = {str(one.get("slug")) for one in desk.api.items("/v1/orgs")}
+        skipped = there & {str(item.get("slug")) for item in items}
+        items = [item for item in items if item.get("slug") not in skipped]
     # All are tried first, so that a conflict is found before anything is made.
     for item in items:
         _send(desk, version, item, dry_run=True)
-    slugs = [str(item.get("slug")) for item in items]
-    if not options.dry_run:
-        for number, item in enumerate(items, 1):
+        desk.progress.say("looking whether it can be restored …")
+    made: list[str] = []
+    for number, item in enumerate([] if options.dry_run else items, 1):
+        try:
             _send(desk, version, item, dry_run=False)
-            desk.progress(number)
+        except (Problem, NoAnswer):
+            desk.progress.clear()
+            say(f"cut off after {len(made)} organizations ({', '.join(made) or 'none'}): {_AGAIN}")
+            raise
+        if item.get("part", 1) == item.get("parts", 1):
+            made.append(str(item.get("slug")))
+        desk.progress.say(f"part {number} of {len(items)} restored …")
+    slugs = list(dict.fromkeys(str(item.get("slug")) for item in items))
     told = f"{len(slugs)} organizations ({', '.join(slugs)})"
-    shown: Item = {"organizations": slugs, "dry_run": options.dry_run}
+    told += f"; skipped {', '.join(sorted(skipped))}" if skipped else ""
+    shown: Item = {"organizations": slugs, "dry_run": options.dry_run, "skipped": sorted(skipped)}
     desk.out.done(shown, f"would: make {told}" if options.dry_run else f"made {told}")
 
 
 def _send(desk: Desk, version: object, item: Item, *, dry_run: bool) -> None:
-    """One at a time, because a call's body is bounded."""
+    """One part at a time, because a call's body is bounded."""
     body: Item = {"version": version, "organizations": [item]}
     desk.api.change("POST", "/v1/restore", body, {"dry_run": dry_run})
 

@@ -10,24 +10,19 @@ one first.
 from __future__ import annotations
 
 import os
-import zlib
-from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgpack
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 
+from lessor_daemon.store import changes, offline, registered
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import keys as key_names
-from lessor_daemon.store import offline, registered
 from lessor_daemon.store.changes import Edit
-from lessor_daemon.store.directory import KeyRecord, Member
 from lessor_daemon.store.errors import store_problems
-from lessor_daemon.store.offline import OfflineRecord
 from lessor_daemon.times import wall_text
 
+from .backup_document import License, Organization, parts_of
 from .changes import Plan, Quota, entry_of, remember
 from .licenses import stored_fields
 from .restrictions import OFFLINE, ORGANIZATION, THERE, Target
@@ -35,8 +30,10 @@ from .restrictions import OFFLINE, ORGANIZATION, THERE, Target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lessor_daemon.store.offline import OfflineRecord
     from lessor_daemon.store.store import Store
 
+    from .backup_document import Part
     from .callers import Actor
     from .changes import Changes, RunScript
     from .licenses import Fields, Licenses
@@ -44,62 +41,8 @@ if TYPE_CHECKING:
     from .operator_audit import OperatorAudit
 
 VERSION = 1
-MOST_UNPACKED_BYTES = 64 << 20
-"""An organization is packed tightly; this is how far it may unfold."""
-
-
-@dataclass(frozen=True, slots=True)
-class _License:
-    name: str
-    fields: Fields
-    users: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Organization:
-    """One organization, whole."""
-
-    slug: str
-    name: str
-    members: list[Member]
-    licenses: list[_License]
-    keys: list[KeyRecord]
-    offline: list[OfflineRecord]
-
-    def to_wire(self) -> dict[str, object]:
-        fields = asdict(self)
-        for key in fields["keys"]:
-            key["scopes"] = sorted(key["scopes"])
-        return {
-            "slug": self.slug,
-            "name": self.name,
-            "members": len(self.members),
-            "licenses": len(self.licenses),
-            "keys": len(self.keys),
-            "data": b64encode(zlib.compress(msgpack.packb(fields))).decode(),
-        }
-
-    @classmethod
-    def from_data(cls, data: str, field: str) -> _Organization:
-        try:
-            unpacker = zlib.decompressobj()
-            packed = unpacker.decompress(b64decode(data, validate=True), MOST_UNPACKED_BYTES)
-            if not unpacker.eof:
-                raise ValueError("it is cut short, or unfolds too far")
-            fields: dict[str, Any] = msgpack.unpackb(packed)
-            return cls(
-                slug=fields["slug"],
-                name=fields["name"],
-                members=[Member(**one) for one in fields["members"]],
-                licenses=[_License(**one) for one in fields["licenses"]],
-                keys=[
-                    KeyRecord(**(one | {"scopes": frozenset(one["scopes"])}))
-                    for one in fields["keys"]
-                ],
-                offline=[OfflineRecord(**one) for one in fields["offline"]],
-            )
-        except (ValueError, KeyError, TypeError, zlib.error, msgpack.UnpackException) as error:
-            raise invalid(field, f"is not an organization of a backup: {error}") from None
+PAGE_BYTES = 256 * 1024
+"""A page ends with the part that passes this: whoever bounds an answer to 1 MiB can read it."""
 
 
 class Backup:
@@ -124,43 +67,67 @@ class Backup:
         self._operator_audit = operator_audit
         self._wall_ms = wall_ms
 
-    async def read(self) -> dict[str, object]:
-        """All organizations. Each is read in one go; a change between two of them may show."""
+    async def read(self, cursor: str | None) -> dict[str, object]:
+        """All organizations from ``cursor`` on, and ``next`` where they do not fit into one answer.
+
+        An organization is read in one go. One that changed while its parts were fetched is refused
+        with ``conflict`` and the cursor of its first part, since they would not fit together.
+        """
+        begins_at, number, version = _read_cursor(cursor)
+        items: list[dict[str, object]] = []
+        size = 0
         with store_problems():
             slugs = await stored.organizations(self._store)
-            organizations = [await self._read(slug) for slug in slugs]
-        return {
-            "version": VERSION,
-            "made": wall_text(self._wall_ms()),
-            "organizations": [one.to_wire() for one in organizations],
-        }
+            for slug in [one for one in slugs if one >= begins_at]:
+                now = await changes.version(self._store, slug)
+                if slug == begins_at and number > 1 and now != version:
+                    raise Problem(
+                        "conflict",
+                        f"organization {slug!r} changed meanwhile: begin with its first part again",
+                        data={"organization": slug, "cursor": f"{slug}:1:0"},
+                    )
+                first = number if slug == begins_at else 1
+                for part in parts_of(await self._read(slug))[first - 1 :]:
+                    if size > PAGE_BYTES:
+                        return self._page(items, f"{slug}:{part.number}:{now}")
+                    items.append(part.to_wire())
+                    size += len(str(items[-1]["data"]))
+        return self._page(items, None)
 
-    async def restore(
-        self, actor: Actor, packed: list[tuple[str, str]], *, dry_run: bool
-    ) -> list[str]:
-        """Make these organizations; ``packed`` is the field and the data of each. Says their slugs.
+    def _page(self, items: list[dict[str, object]], following: str | None) -> dict[str, object]:
+        made = {"version": VERSION, "made": wall_text(self._wall_ms()), "organizations": items}
+        return made if following is None else {**made, "next": following}
 
-        Raises ``Problem`` ``conflict``, before anything is done, if there is one of the same slug.
+    async def restore(self, actor: Actor, parts: list[Part], *, dry_run: bool) -> list[str]:
+        """Make these organizations, part by part. Says their slugs.
+
+        An organization is there, for everybody, with its last part. Raises ``Problem``
+        ``conflict``, before anything is done, if there is one of the same slug, and where a part
+        comes without the first.
         """
-        wanted = [_Organization.from_data(data, field) for field, data in packed]
         with store_problems():
             taken = set(await stored.organizations(self._store))
-        for one in wanted:
-            if one.slug in taken:
-                raise Problem("conflict", f"there is an organization {one.slug!r} already")
-            taken.add(one.slug)
-        for one in [] if dry_run else wanted:
-            await self._restore(actor, one)
-        return [one.slug for one in wanted]
+            known = set()
+            for part in parts:
+                slug = part.organization.slug
+                if slug in taken or (slug, part.number) in known:
+                    raise Problem("conflict", f"there is an organization {slug!r} already")
+                known.add((slug, part.number))
+                has_begun = (slug, 1) in known or dry_run
+                if not has_begun and await stored.organization_name(self._store, slug) is None:
+                    raise Problem("conflict", f"the first part of {slug!r} has to come first")
+        for part in [] if dry_run else parts:
+            await self._restore(actor, part)
+        return list(dict.fromkeys(part.organization.slug for part in parts))
 
-    async def _read(self, slug: str) -> _Organization:
+    async def _read(self, slug: str) -> Organization:
         licenses = []
         for use in await self._licenses.uses(slug):
             users = await registered.users(self._store, slug, use.license)
             since = {user.email: user.since_wall_seconds for user in users.values()}
-            licenses.append(_License(use.license, stored_fields(use), since))
+            licenses.append(License(use.license, stored_fields(use), since))
         now = self._wall_ms() / 1000
-        return _Organization(
+        return Organization(
             slug=slug,
             name=await stored.organization_name(self._store, slug) or slug,
             members=list((await stored.members(self._store, slug)).values()),
@@ -173,16 +140,21 @@ class Backup:
             ],
         )
 
-    async def _restore(self, actor: Actor, wanted: _Organization) -> None:
+    async def _restore(self, actor: Actor, part: Part) -> None:
         """Cut short, it leaves an organization that is not listed, and may be called again."""
+        wanted = part.organization
         slug = wanted.slug
         with store_problems():
-            for record in wanted.keys:
-                if not await stored.place_key(self._store, record.key_id, slug):
-                    raise Problem("conflict", f"the id of key {record.name!r} is in use elsewhere")
-        await self._begin_anew(actor, slug)
+            key_ids = [record.key_id for record in wanted.keys]
+            if refused := await stored.place_keys(self._store, key_ids, slug):
+                raise Problem("conflict", f"the id of key {refused[0]!r} is in use elsewhere")
+        if part.number == 1:
+            await self._begin_anew(actor, slug)
         for license in wanted.licenses:
-            await self._restore_license(actor, wanted, license)
+            await self._set(actor, slug, license.name, license.fields)
+        for offline_license in wanted.offline:
+            # It counts again, even if the seats were lowered since.
+            await self._issue(actor, slug, offline_license)
 
         async def decide() -> Plan[None]:
             edits = [Edit(key_names.organization(slug), "name", wanted.name)]
@@ -193,13 +165,15 @@ class Backup:
                 for license in wanted.licenses
                 for email, since in license.users.items()
             ]
-            return Plan(None, "organization.restore", slug, None, {"name": wanted.name}, edits)
+            shown = {"name": wanted.name, "part": part.number, "parts": part.of}
+            return Plan(None, "organization.restore", slug, None, shown, edits)
 
         await self._changes.make(slug, actor, decide)
-        await self._operator_audit.record(actor, "organization.restore", slug)
-        with store_problems():
-            # Last: an organization that is listed is complete.
-            await stored.list_organization(self._store, slug)
+        if part.is_last:
+            await self._operator_audit.record(actor, "organization.restore", slug)
+            with store_problems():
+                # Last: an organization that is listed is complete.
+                await stored.list_organization(self._store, slug)
 
     async def _begin_anew(self, actor: Actor, slug: str) -> None:
         """What daemons remember of an earlier organization of this name counts no more."""
@@ -208,15 +182,6 @@ class Backup:
             return Plan(None, "organization.restore", slug, facts={ORGANIZATION: (0, THERE)})
 
         await self._changes.make(slug, actor, decide)
-
-    async def _restore_license(
-        self, actor: Actor, wanted: _Organization, license: _License
-    ) -> None:
-        """Offline licenses that were issued count again, even if the seats were lowered since."""
-        await self._set(actor, wanted.slug, license.name, license.fields)
-        for record in wanted.offline:
-            if record.license == license.name:
-                await self._issue(actor, wanted.slug, record)
 
     async def _set(self, actor: Actor, slug: str, name: str, fields: Fields) -> None:
         async def decide() -> Plan[None]:
@@ -245,3 +210,18 @@ class Backup:
             ),
         )
         await remember(self._memory, slug, issued.version, facts)
+
+
+def _read_cursor(cursor: str | None) -> tuple[str, int, int]:
+    """Slug, part and version at which to go on. Raises ``Problem`` ``invalid``."""
+    if cursor is None:
+        return "", 1, 0
+    slug, _, place = cursor.partition(":")
+    number, _, version = place.partition(":")
+    if not (slug and _is_number(number) and int(number) and _is_number(version)):
+        raise invalid("cursor", "must be the `next` of an earlier page")
+    return slug, int(number), int(version)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 REVOKED = "revoked"
 FINISHING = "finishing"
 """Revoked, but what its sessions hold they may keep until they are done."""
+
+
+PLACED_AT_ONCE = 50
+"""Key ids lie anywhere in a Cluster, each in a call of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,16 @@ async def place_key(store: Store, key_id: str, org: str) -> bool:
     await store.attempt(lambda: store.redis.setnx(place, org))
     found = await store.attempt(lambda: store.redis.get(place))
     return bool(found is not None and found.decode() == org)
+
+
+async def place_keys(store: Store, key_ids: list[str], org: str) -> list[str]:
+    """The same for many; those whose ids are another organization's."""
+    refused: list[str] = []
+    for start in range(0, len(key_ids), PLACED_AT_ONCE):
+        some = key_ids[start : start + PLACED_AT_ONCE]
+        placed = await asyncio.gather(*(place_key(store, one, org) for one in some))
+        refused += [one for one, is_ours in zip(some, placed, strict=True) if not is_ours]
+    return refused
 
 
 async def forget_key_places(store: Store, key_ids: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .administration_schemas import EMAIL, KEY_ID, LICENSE_NAME, SLUG
 from .shapes import (
+    CURSOR,
     FLAG,
     MOMENT,
     NAME,
@@ -400,8 +401,9 @@ def _records() -> Schema:
         },
         "/v1/backup": {
             "get": call(
-                "The directory of all organizations as one document (operator)",
+                "The directory of all organizations; a page of it where it is large (operator)",
                 {"200": ("it", ref("Backup"))},
+                parameters=[CURSOR],
             ),
         },
         "/v1/restore": {

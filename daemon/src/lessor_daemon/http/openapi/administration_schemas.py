@@ -19,6 +19,7 @@ from .shapes import (
     LABELS,
     MOMENT,
     NAME,
+    POSITIVE,
     SECONDS,
     TEXT,
     UUID,
@@ -392,6 +393,8 @@ def _records() -> Schema:
                         {
                             "slug": SLUG,
                             "name": NAME,
+                            "part": COUNT,
+                            "parts": COUNT,
                             "members": COUNT,
                             "licenses": COUNT,
                             "keys": COUNT,
@@ -400,13 +403,16 @@ def _records() -> Schema:
                         ["slug", "data"],
                     )
                 ),
+                "next": TEXT,
             },
             ["version", "organizations"],
         ),
         "Restore": body_of(
             {
                 "version": {"const": 1},
-                "organizations": list_of(object_of({"data": TEXT}, ["data"]), 1_000),
+                "organizations": list_of(
+                    object_of({"data": TEXT, "part": POSITIVE, "parts": POSITIVE}, ["data"]), 1_000
+                ),
             },
             ["version", "organizations"],
         ),

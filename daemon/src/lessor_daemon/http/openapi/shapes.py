@@ -18,6 +18,7 @@ NAME: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 LABELS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 MOMENT: Schema = {"type": "string", "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+POSITIVE: Schema = {"type": "integer", "minimum": 1}
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 
@@ -122,7 +123,8 @@ def code() -> Schema:
     return {"type": "string", "examples": sorted(HTTP_STATUS)}
 
 
+CURSOR = parameter("cursor", "query", TEXT, "the `next` of an earlier page")
 PAGES = [
-    parameter("cursor", "query", TEXT, "the `next` of an earlier page"),
+    CURSOR,
     parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE}),
 ]
