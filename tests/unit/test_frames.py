@@ -180,3 +180,22 @@ def test_every_close_code_and_operation_is_documented() -> None:
         assert f"| `{op}` |" in DOCUMENT
     for op in (frames.DRAIN, frames.LOST, frames.NOTICE):
         assert f"| `{op}` |" in DOCUMENT
+
+
+@given(st.integers(min_value=1, max_value=frames.MAX_SEQ))
+def test_the_number_of_a_frame_is_found_in_its_head(seq: int) -> None:
+    head = frames.head(seq)
+    assert frames.encode(seq, 200, None).startswith(head)
+    assert frames.seq_in(head) == seq
+    assert frames.seq_in(head[:-1]) != seq
+    assert frames.seq_in(head + b"\x00") != seq
+
+
+@given(st.binary(max_size=12).map(lambda rest: b"\x93" + rest))
+def test_what_passes_for_a_head_is_one(head: bytes) -> None:
+    seq = frames.seq_in(head)
+    if seq:
+        assert frames.decode_request(head + msgpack.packb("renew") + b"\xc0") == (
+            *(seq, "renew"),
+            None,
+        )

@@ -18,6 +18,7 @@ from lessor_daemon.http.server import HttpServer, listen, url_of
 from lessor_daemon.http.socket_frames import FrameReader
 from lessor_daemon.http.stream import PIECE_BYTES, Opened, Stream
 from lessor_daemon.settings import Address
+from lessor_protocol.errors import Problem
 from support.waiting import wait_until_async
 
 from bench.wire import socket_frame
@@ -84,7 +85,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self.begun = 0
-        self.asked: list[tuple[int, str, object]] = []
+        self.asked: list[bytes] = []
 
     def stream_begins(self) -> None:
         self.begun += 1
@@ -95,9 +96,11 @@ class _Calls:
     def digest(self, key: str) -> bytes:
         return key.encode()
 
-    def answer(self, stream: Stream, seq: int, op: str, body: object) -> None:
+    def answer(self, stream: Stream, data: bytes) -> None:
+        if data == b"\xc1":
+            raise Problem("malformed", "no frame")
         stream.under_way += 1
-        self.asked.append((seq, op, body))
+        self.asked.append(data)
 
 
 class _Streams:

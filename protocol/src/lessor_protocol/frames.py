@@ -68,6 +68,27 @@ def decode_request(data: bytes) -> tuple[int, str, object]:
     raise Problem("malformed", "a request is an array of seq (from 1), op and body")
 
 
+def head(seq: int) -> bytes:
+    """What a frame with this ``seq`` begins with."""
+    return _ARRAY_OF_THREE + codec.pack(seq)
+
+
+def seq_in(head: bytes) -> int:
+    """The ``seq`` in what a frame begins with, before its op; 0 if that is not all there is."""
+    if len(head) < 2 or head[:1] != _ARRAY_OF_THREE:
+        return 0
+    kind = head[1]
+    if kind < 0x80:
+        return kind if len(head) == 2 else 0
+    seq = int.from_bytes(head[2:], "big") if _BYTES_OF_HEAD.get(kind) == len(head) else 0
+    return seq if seq <= MAX_SEQ else 0
+
+
+_ARRAY_OF_THREE = b"\x93"
+_BYTES_OF_HEAD = {0xCC: 3, 0xCD: 4, 0xCE: 6, 0xCF: 10}
+"""By the first byte of a whole number in msgpack that takes more than that one."""
+
+
 def decode_from_server(data: bytes) -> tuple[int, int | str, object]:
     """``seq`` and status of a reply, or ``UNASKED`` and the op; and the body.
 

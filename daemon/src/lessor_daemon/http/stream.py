@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import Lost
 
     from .limits import Connections
+    from .repeated_frames import Repeated
     from .socket_frames import Message
     from .stream_calls import StreamCalls
     from .streams import Streams
@@ -71,6 +72,7 @@ class Stream(asyncio.Protocol):
         "held",
         "key_digest",
         "opened",
+        "repeated",
         "under_way",
         "waits_for_key",
     )
@@ -90,7 +92,9 @@ class Stream(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         """Cuts off who is slow, or who does not end a connection that is over."""
         self.under_way = 0
-        self.waits_for_key: list[tuple[int, str, object]] | None = None
+        self.repeated: Repeated | None = None
+        """What it renewed last."""
+        self.waits_for_key: list[bytes] | None = None
         """Requests that came while the record of their key is read, in order."""
         self.held: set[asyncio.Task[None]] | None = None
         """Calls that end with the connection."""
@@ -152,6 +156,11 @@ class Stream(asyncio.Protocol):
         """Answer a request."""
         self._send(seq, status, body)
 
+    def send(self, frame: bytes) -> None:
+        """Send a frame that is ready-made."""
+        if self._transport is not None:
+            self._transport.write(socket_frames.binary(frame))
+
     def refuse(self, seq: int, problem: Problem) -> None:
         """Answer a request with what is wrong."""
         self.reply(seq, problem.status, problem.to_wire())
@@ -170,7 +179,7 @@ class Stream(asyncio.Protocol):
 
     def _send(self, first: int, second: int | str, body: object) -> None:
         if self._transport is not None:
-            self._transport.write(socket_frames.binary(frames.encode(first, second, body)))
+            self.send(frames.encode(first, second, body))
 
     def _tell(self, op: str, body: object) -> None:
         # Who does not read learns it with a renewal, and must not fill our memory.
@@ -236,16 +245,19 @@ class Stream(asyncio.Protocol):
                 self._control(self._transport, message)
 
     def _request(self, data: bytes) -> None:
+        if self.waits_for_key is not None:
+            self.waits_for_key.append(data)
+            return
         try:
-            seq, op, body = frames.decode_request(data)
+            self._calls.answer(self, data)
         except Problem as problem:
+            self.end_unreadable(problem)
+
+    def end_unreadable(self, problem: Problem) -> None:
+        """A frame was none: what follows cannot be told apart any more."""
+        if self.is_open:
             _log.info("unreadable_frame", request=self.opened.request_id, reason=problem.detail)
             self._end(frames.CLOSE_UNREADABLE)
-            return
-        if self.waits_for_key is not None:
-            self.waits_for_key.append((seq, op, body))
-        else:
-            self._calls.answer(self, seq, op, body)
 
     def _control(self, transport: asyncio.Transport, message: Message) -> None:
         kind, data, _ = message

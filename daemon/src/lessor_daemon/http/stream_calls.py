@@ -19,17 +19,18 @@ from lessor_protocol.messages import AcquireRequest, RenewRequest
 from lessor_daemon import logs
 from lessor_daemon.directory import permissions
 from lessor_daemon.directory.callers import Actor
-from lessor_daemon.leasing.answers import renew_answer, renewed_wire
+from lessor_daemon.leasing.answers import least_ttl_ms, renew_answer
 from lessor_daemon.leasing.service import Granted
 
 from . import releasing
 from .conversation import internal_problem
+from .repeated_frames import Repeated, after_seq
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from lessor_protocol.messages import Renewal, RenewAnswer
+    from lessor_protocol.messages import RenewAnswer
 
     from lessor_daemon.directory.callers import Caller
     from lessor_daemon.directory.service import Directory
@@ -48,6 +49,20 @@ the line at once. They occupy a task but nothing else, and must not keep renewal
 """
 
 _log = logs.get_logger("lessor.stream")
+
+
+class _Asked(NamedTuple):
+    """A request, and the frame it came in."""
+
+    seq: int
+    op: str
+    body: object
+    frame: bytes
+
+    @classmethod
+    def in_frame(cls, frame: bytes) -> _Asked:
+        """Raises ``Problem``."""
+        return cls(*frames.decode_request(frame), frame)
 
 
 class _Call(NamedTuple):
@@ -81,89 +96,110 @@ class StreamCalls:
         """Its connection has ended."""
         self._serving.call_ends()
 
-    def answer(self, stream: Stream, seq: int, op: str, body: object) -> None:
-        """Answer a request, or begin to."""
-        caller = self._recall(stream.key_digest, op)
+    def answer(self, stream: Stream, frame: bytes) -> None:
+        """Answer a request, or begin to. Raises ``Problem`` for a frame that is none."""
+        repeated = stream.repeated
+        if repeated is not None and frame.endswith(repeated.asked):
+            head = frame[: -len(repeated.asked)]
+            if frames.seq_in(head) and (caller := self._recall(stream.key_digest, frames.RENEW)):
+                try:
+                    self._renew(stream, caller, head, repeated)
+                except Problem as problem:
+                    stream.refuse(frames.seq_in(head), problem)
+                return
+        asked = _Asked.in_frame(frame)
+        caller = self._recall(stream.key_digest, asked.op)
         if caller is None:
             # Its record is to be read anew, or there is something to say about it.
-            stream.waits_for_key = [(seq, op, body)]
+            stream.waits_for_key = [frame]
             self._run(self._answer_waiting(stream))
             return
         try:
-            self._begin(stream, caller, seq, op, body)
+            self._begin(stream, caller, asked)
         except Problem as problem:
-            stream.refuse(seq, problem)
+            stream.refuse(asked.seq, problem)
 
     async def _answer_waiting(self, stream: Stream) -> None:
         """Answer what came since the key's record is being read, in order."""
         waiting = stream.waits_for_key or []
         while waiting:
-            seq, op, body = waiting.pop(0)
             try:
-                await self._answer_checked(stream, seq, op, body)
+                asked = _Asked.in_frame(waiting.pop(0))
+            except Problem as problem:
+                stream.end_unreadable(problem)
+                break
+            try:
+                await self._answer_checked(stream, asked)
             except Exception as error:  # noqa: BLE001  # the last line of defence, as in ``conversation``
-                self._fail(stream, seq, error)
+                self._fail(stream, asked.seq, error)
         stream.waits_for_key = None
         stream.go_on()
 
-    async def _answer_checked(self, stream: Stream, seq: int, op: str, body: object) -> None:
+    async def _answer_checked(self, stream: Stream, asked: _Asked) -> None:
         opened = stream.opened
         try:
-            caller = await self._directory.authenticate(opened.api_key, op, opened.source)
+            caller = await self._directory.authenticate(opened.api_key, asked.op, opened.source)
         except Problem as problem:
-            if op != frames.RENEW or problem.code not in ("unauthenticated", "rate_limited"):
+            is_unknown = problem.code in ("unauthenticated", "rate_limited")
+            if asked.op != frames.RENEW or not is_unknown:
                 raise
-            await self._renew_proven(stream, seq, body, problem)
+            await self._renew_proven(stream, asked, problem)
         else:
-            self._begin(stream, caller, seq, op, body)
+            self._begin(stream, caller, asked)
 
-    def _begin(self, stream: Stream, caller: Caller, seq: int, op: str, body: object) -> None:
-        if op == frames.RENEW:
-            self._renew(stream, caller, seq, frames.renewals(body))
-        elif op == frames.ACQUIRE:
-            permissions.check(caller, op, None)
-            wanted = AcquireRequest.from_wire(frames.bounded(body))
-            call = _Call(stream, caller, seq)
+    def _begin(self, stream: Stream, caller: Caller, asked: _Asked) -> None:
+        call = _Call(stream, caller, asked.seq)
+        if asked.op == frames.RENEW:
+            renewals = frames.renewals(asked.body)
+            repeated = Repeated(renewals, after_seq(asked.frame, asked.seq))
+            if repeated.asked and renewals:
+                stream.repeated = repeated
+            self._renew(stream, caller, frames.head(asked.seq), repeated)
+        elif asked.op == frames.ACQUIRE:
+            permissions.check(caller, asked.op, None)
+            wanted = AcquireRequest.from_wire(frames.bounded(asked.body))
             if wanted.hold_ms and wanted.wait_ms and len(stream.held or ()) < MOST_HELD:
                 self._hold(call, wanted)
             else:
-                self._start(call, op, self._acquire(call, wanted))
-        elif op == frames.RELEASE:
-            permissions.check(caller, op, None)
-            lease_id = frames.lease_to_release(body)
-            call = _Call(stream, caller, seq)
-            self._start(call, op, self._release(call, lease_id))
+                self._start(call, asked.op, self._acquire(call, wanted))
+        elif asked.op == frames.RELEASE:
+            permissions.check(caller, asked.op, None)
+            lease_id = frames.lease_to_release(asked.body)
+            self._start(call, asked.op, self._release(call, lease_id))
         else:
             raise Problem("not_found", "nothing is served under this op")
 
-    def _renew(self, stream: Stream, caller: Caller, seq: int, renewals: list[Renewal]) -> None:
+    def _renew(self, stream: Stream, caller: Caller, head: bytes, wanted: Repeated) -> None:
+        """Renew, and answer with a frame of this ``head``."""
         began = time.perf_counter()
-        cost = len(renewals)
+        cost = len(wanted.renewals)
 
         def answered(outcome: list[Result] | Exception) -> None:
             if isinstance(outcome, Exception):
-                self._fail(stream, seq, outcome)
-            elif (wire := renewed_wire(renewals, outcome)) is not None:
-                self._carries([one.lease_id for one in renewals], weakref.ref(stream))
-                stream.reply(seq, 200, wire)
+                self._fail(stream, frames.seq_in(head), outcome)
+            elif ttl_ms := least_ttl_ms(outcome):
+                self._carries(wanted.lease_ids, weakref.ref(stream))
+                stream.send(head + wanted.answer(ttl_ms))
             else:
-                self._answer_renew(stream, seq, renew_answer(renewals, outcome))
+                answer = renew_answer(wanted.renewals, outcome)
+                self._answer_renew(stream, frames.seq_in(head), answer)
             self._observe_renew(time.perf_counter() - began)
             stream.done(cost)
 
-        if not renewals:
+        if not wanted.renewals:
             permissions.check(caller, frames.RENEW, None)
-            self._answer_renew(stream, seq, renew_answer([], []))
+            self._answer_renew(stream, frames.seq_in(head), renew_answer([], []))
             return
-        self._leasing.submit_renewals(caller, renewals, answered)
+        self._leasing.submit_renewals(caller, wanted.renewals, answered)
         stream.under_way += cost
 
-    async def _renew_proven(self, stream: Stream, seq: int, body: object, problem: Problem) -> None:
+    async def _renew_proven(self, stream: Stream, asked: _Asked, problem: Problem) -> None:
         """The key is unknown, maybe because the store lost its memory: certificates may do."""
-        proven = await self._leasing.renew_proven(RenewRequest(frames.renewals(body)))
+        request = RenewRequest(frames.renewals(asked.body))
+        proven = await self._leasing.renew_proven(request)
         if proven is None:
             raise problem
-        self._answer_renew(stream, seq, proven)
+        self._answer_renew(stream, asked.seq, proven)
 
     def _answer_renew(self, stream: Stream, seq: int, answer: RenewAnswer) -> None:
         for lost in answer.lost:

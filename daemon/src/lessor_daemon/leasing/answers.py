@@ -120,12 +120,9 @@ def renew_answer(renewals: list[Renewal], results: list[Result]) -> RenewAnswer:
 
 def renewed_wire(renewals: list[Renewal], results: list[Result]) -> dict[str, object] | None:
     """``renew_answer`` as it goes on the wire, at half its cost; None unless all were renewed."""
-    ttl_ms = 0
-    for result in results:
-        if not isinstance(result, int):
-            return None
-        if not 0 < ttl_ms <= result:
-            ttl_ms = result
+    ttl_ms = least_ttl_ms(results)
+    if not ttl_ms:
+        return None
     return {
         "renewed": [format_lease_id(renewal.lease_id) for renewal in renewals],
         "lost": [],
@@ -133,6 +130,15 @@ def renewed_wire(renewals: list[Renewal], results: list[Result]) -> dict[str, ob
         "ttl": ttl_ms / 1000,
         "renew_after": timing.renew_after_ms(ttl_ms) / 1000,
     }
+
+
+def least_ttl_ms(results: list[Result]) -> int:
+    """The smallest ttl, where all were renewed and there is nothing more to say; else 0."""
+    ttl_ms = results[0] if results else 0
+    if isinstance(ttl_ms, int) and results.count(ttl_ms) == len(results):
+        return ttl_ms  # nearly always: one license, and so one ttl
+    ttls_ms = [result for result in results if isinstance(result, int)]
+    return min(ttls_ms) if len(ttls_ms) == len(results) else 0
 
 
 def why_lost(lease_id: bytes, why: str) -> Lost:

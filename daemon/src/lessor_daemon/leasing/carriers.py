@@ -35,7 +35,9 @@ class Carriers:
 
     def enter(self, lease_ids: Iterable[bytes], carrier: weakref.ref[Carrier]) -> None:
         """These were granted or renewed over ``carrier``."""
-        self._young.update(dict.fromkeys(lease_ids, carrier))
+        young = self._young
+        for lease_id in lease_ids:
+            young[lease_id] = carrier
 
     def of(self, lease_id: bytes) -> Carrier | None:
         """Who carries this lease, if anybody here does."""
