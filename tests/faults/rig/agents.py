@@ -64,8 +64,8 @@ class Live:
         return hit
 
     def wake(self, pids: list[int]) -> None:
-        """Let those run on that were stopped."""
-        if self.gone or _parent_of(self.leash) is None:
+        """Let those run on that were stopped, also one that had said its last word."""
+        if _parent_of(self.leash) is None:
             return
         for pid in pids:
             with suppress(ProcessLookupError):
