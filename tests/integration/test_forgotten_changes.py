@@ -58,6 +58,7 @@ def restrict(acme: Acme) -> dict[str, str]:
     )
     assert issued.status == 201, issued.body
     assert acme.patch("/licenses/kre", {"seats": 2}).status == 200
+    assert acme.patch("/licenses/kre", {"policy": [CAPPED]}).status == 200
     run_key = next(one for one in acme.get("/keys").body["items"] if one["name"] == "run")
     assert acme.delete(f"/keys/{run_key['id']}?end_sessions=true").status in (200, 204)
     mary = acme.delete("/licenses/studio/registered-users/mary@example.com")
@@ -65,6 +66,9 @@ def restrict(acme: Acme) -> dict[str, str]:
     assert acme.delete("/members/mick@example.com").status == 200
     assert acme.patch("/members/adam@example.com", {"role": "member"}).status == 200
     return {"serial": issued.body["offline"]["serial"], "key": run_key["id"]}
+
+
+CAPPED = {"name": "web", "label": {"team": "web"}, "cap": 1, "reserve": 1}
 
 
 def prepare(acme: Acme) -> None:
@@ -88,6 +92,8 @@ def assert_restricted(acme: Acme, made: dict[str, str]) -> None:
 
     wait_until(is_back, 30, "the seats to be as they were")
     assert acme.license()["available"] == 1
+    (group,) = acme.license()["policy"]
+    assert (group["cap"], group["reserve"]) == (1, 0), "a cap restricts, a reserve gives"
     states = {one["id"]: one["state"] for one in acme.get("/keys").body["items"]}
     assert states[made["key"]] == "revoked"
     assert acme.get("/licenses/studio/registered-users").body["items"] == []

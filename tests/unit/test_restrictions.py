@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from lessor_daemon.directory.licenses import DEFAULTS
+from lessor_daemon.directory.policy import Group, pack_policy, unpack_policy
 from lessor_daemon.directory.restrictions import (
     NOTHING,
     Target,
@@ -48,6 +49,30 @@ def test_settings_are_lowered_and_never_raised(
     stored: dict[str, int], said: dict[str, bytes], changed: dict[str, int]
 ) -> None:
     assert restricted_fields(STORED | stored, said) == changed
+
+
+WEB, API = Group("web", "team", "web"), Group("api", "team", "api")
+
+
+@pytest.mark.parametrize(
+    ("stored", "said", "after"),
+    [
+        ([], [replace(WEB, cap=2, reserve=1, head_start_ms=60_000)], [replace(WEB, cap=2)]),
+        ([WEB], [replace(WEB, cap=2)], [replace(WEB, cap=2)]),
+        ([replace(WEB, cap=1)], [replace(WEB, cap=2)], [replace(WEB, cap=1)]),
+        ([replace(WEB, cap=5, reserve=3)], [replace(WEB, cap=2)], [replace(WEB, cap=2, reserve=2)]),
+        ([replace(WEB, cap=2)], [WEB], [replace(WEB, cap=2)]),
+        ([replace(WEB, cap=2)], [], [replace(WEB, cap=2)]),
+        ([API], [replace(API, value="x", cap=1)], [API]),
+        ([WEB], [replace(API, cap=1)], [WEB, replace(API, cap=1)]),
+    ],
+)
+def test_caps_are_lowered_and_reserves_never_said_again(
+    stored: list[Group], said: list[Group], after: list[Group]
+) -> None:
+    before = STORED | {"policy": pack_policy(stored)}
+    changed = restricted_fields(before, {"policy": pack_policy(said)})
+    assert unpack_policy(bytes((before | changed)["policy"])) == tuple(after)  # type: ignore[arg-type]  # bytes
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class Licenses:
             if len(names) >= MOST_LICENSES:
                 raise Problem("conflict", f"an organization has at most {MOST_LICENSES} licenses")
             quota = Quota(name, wanted, force=False)
-            shown = _shown(wanted)
+            shown = shown_fields(wanted)
             return Plan(None, "license.add", name, None, shown, quota=quota, is_silent=is_silent)
 
         await self._changes.make(org, actor, decide)
@@ -144,10 +144,10 @@ class Licenses:
             before = stored_fields(use)
             changed = {one: value for one, value in fields.items() if before[one] != value}
             quota = Quota(name, changed, force) if changed else None
-            shown = _shown({one: before[one] for one in changed})
+            shown = shown_fields({one: before[one] for one in changed})
             action = "license.force" if force else "license.change"
             return Plan(
-                None, action, name, shown, _shown(changed), quota=quota, is_silent=is_silent
+                None, action, name, shown, shown_fields(changed), quota=quota, is_silent=is_silent
             )
 
         await self._changes.make(org, actor, decide)
@@ -270,7 +270,7 @@ def stored_fields(use: LicenseUse) -> Fields:
     }
 
 
-def _shown(fields: Mapping[str, str | int | bytes]) -> dict[str, object]:
+def shown_fields(fields: Mapping[str, str | int | bytes]) -> dict[str, object]:
     """Settings as the audit shows them: a policy in words."""
     return {
         name: policy_to_wire(unpack_policy(value)) if isinstance(value, bytes) else value

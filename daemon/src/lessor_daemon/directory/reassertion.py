@@ -35,7 +35,7 @@ from lessor_daemon.store.offline import OfflineRecord
 
 from .callers import REASSERTION
 from .changes import Plan, Quota, entry_of
-from .licenses import stored_fields
+from .licenses import shown_fields, stored_fields
 from .memory import describe
 from .restrictions import (
     ENDING,
@@ -213,8 +213,8 @@ class Reassertion:
                 True,
                 "license.reassert",
                 license,
-                shown,
-                wanted,
+                shown_fields(shown),
+                shown_fields(wanted),
                 quota=Quota(license, wanted, force=True) if wanted else None,
                 facts=_as_said(one for _, one in facts),
                 is_silent=True,

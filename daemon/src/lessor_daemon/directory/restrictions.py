@@ -16,6 +16,7 @@ from lessor_daemon.store.changes import AS_SEATS, UNLIMITED
 from lessor_daemon.store.directory import FINISHING, REVOKED, KeyRecord
 
 from .callers import Rank
+from .policy import MOST_GROUPS, pack_policy, unpack_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.facts import Facts
 
     from .licenses import Fields
+    from .policy import Group
 
 ORGANIZATION = "organization"
 """The fact without a target: nothing that was said before it counts. Empty for a removed one."""
@@ -35,7 +37,8 @@ OFFLINE = "offline"
 ENDING = "ending"
 """A session that is being ended; only daemons remember it, see ``Memory``."""
 
-LIMITS = ("seats", "machines", "drained", "starts", "expires", "offline_allowed")
+POLICY = "policy"
+LIMITS = ("seats", "machines", "drained", "starts", "expires", "offline_allowed", POLICY)
 """Settings of a license that restrict; each is a fact of its own."""
 
 NOTHING = b""
@@ -83,7 +86,7 @@ def facts_of_quota(license: str, fields: Mapping[str, str | int | bytes]) -> Fac
 
 def restricted_fields(stored: Fields, said: Mapping[str, bytes]) -> Fields:
     """The settings of a license that are to change, by what was ``said`` of each kind."""
-    wanted = {kind: int(value) for kind, value in said.items() if kind in LIMITS}
+    wanted = {one: int(value) for one, value in said.items() if one in LIMITS and one != POLICY}
     changed: Fields = {}
     seats = min(int(stored["seats"]), wanted.get("seats", int(stored["seats"])))
     changed["seats"] = seats
@@ -100,7 +103,31 @@ def restricted_fields(stored: Fields, said: Mapping[str, bytes]) -> Fields:
     expires = wanted.get("expires", 0)
     if expires and (not stored["expires"] or expires < int(stored["expires"])):
         changed["expires"] = expires
+    if POLICY in said:
+        changed[POLICY] = _with_caps(stored[POLICY], said[POLICY])
     return {one: value for one, value in changed.items() if value != stored[one]}
+
+
+def _with_caps(stored: str | int | bytes, said: bytes) -> bytes:
+    """The stored policy with the caps that were said, where those are lower.
+
+    A group that the store does not have comes back with its cap alone: a reserve and a head start
+    give to some what they take from others. One that has taken another's name stays away.
+    """
+    has = unpack_policy(stored if isinstance(stored, bytes) else b"")
+    caps = {(one.label, one.value): one for one in unpack_policy(said) if one.cap is not None}
+    groups = [_lowered(one, caps.pop((one.label, one.value), one).cap) for one in has]
+    names = {one.name for one in has}
+    groups += [
+        replace(one, head_start_ms=0, reserve=0) for one in caps.values() if one.name not in names
+    ]
+    return pack_policy(groups[:MOST_GROUPS])
+
+
+def _lowered(group: Group, cap: int | None) -> Group:
+    if cap is None or (group.cap is not None and group.cap <= cap):
+        return group
+    return replace(group, cap=cap, reserve=min(group.reserve, cap))
 
 
 def restricted_key(stored: KeyRecord, said: bytes) -> KeyRecord:
