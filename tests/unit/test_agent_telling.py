@@ -87,6 +87,29 @@ def test_a_refusal_says_what_to_do(code: str, advice: str) -> None:
     assert advice in explain.describe_refusal("kre", code, "because", [], NOW)
 
 
+@pytest.mark.parametrize(
+    ("blocked_by", "why", "advice"),
+    [
+        ("drained", "the license is drained", "when the license is open again"),
+        ("cap", "the group may hold", "raise the group's cap"),
+        ("machines", "all places for machines", "a registered machine"),
+        ("seats", "all seats are taken", "free a seat"),
+        ("weather", "all seats are taken", "free a seat"),
+    ],
+)
+def test_a_refusal_says_what_blocks_and_not_always_that_seats_do(
+    blocked_by: str, why: str, advice: str
+) -> None:
+    text = explain.describe_refusal("kre", "seats_exhausted", "", [], NOW, blocked_by=blocked_by)
+    assert why in text
+    assert advice in text
+
+
+def test_an_estimate_never_promises_no_time_at_all() -> None:
+    text = explain.describe_estimate(Estimate(300, 700_000, 12))
+    assert text == "probably 1s more, 9 of 10 times at most 11m (by 12 sessions)"
+
+
 def test_levels_of_telling(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     for level in (QUIET, NORMAL, VERBOSE):

@@ -13,7 +13,13 @@ import time
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import UNLIMITED_WAIT_MS, Lease, Renewal, holders_of
+from lessor_protocol.messages import (
+    UNLIMITED_WAIT_MS,
+    Lease,
+    Renewal,
+    blocked_by_of,
+    holders_of,
+)
 
 from .agent import explain
 from .clock import now_ms
@@ -101,6 +107,7 @@ class Keeper:
         self._request = request
         self._certificate = request.certificate
         self._may_be_known = False
+        self._blocked_by = ""
         self._listening = listening or Listening(is_possible=False)
         self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.state = machine.LeaseState()
@@ -155,7 +162,12 @@ class Keeper:
     def _why_not(self, holders: Sequence[Holder]) -> LessorError:
         state = self.state
         text = explain.describe_refusal(
-            self._request.license, state.code, state.reason, list(holders), time.time()
+            self._request.license,
+            state.code,
+            state.reason,
+            list(holders),
+            time.time(),
+            blocked_by=self._blocked_by,
         )
         return from_code(state.code, text, holders=holders)
 
@@ -175,6 +187,7 @@ class Keeper:
         except Problem as problem:
             self._may_be_known = known_before
             self._refused(problem)
+            self._blocked_by = blocked_by_of(problem)
             holders = holders_of(problem) or holders
             if self.state.phase == machine.WAITING:
                 on_wait(0, problem.code, holders, None)
@@ -193,7 +206,7 @@ class Keeper:
             self.state = machine.queued(
                 self.state, self._now_ms(), retry_after_ms=answer.retry_after_ms
             )
-            holders = answer.holders
+            holders, self._blocked_by = answer.holders, answer.blocked_by
             on_wait(answer.position, answer.blocked_by, holders, answer.estimate)
         return None, holders
 

@@ -6,7 +6,7 @@ import time
 
 from lessor_protocol.duration import format_duration
 
-from lessor.agent.explain import seconds_since
+from lessor.agent.explain import roughly, seconds_since
 from lessor.text import clean
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ def _expected(one: Item) -> list[str]:
     p50, p90 = found.get("p50"), found.get("p90")
     if not isinstance(p50, (int, float)) or not isinstance(p90, (int, float)):
         return []
-    return [f"≈{format_duration(int(p50) * 1000)} ({format_duration(int(p90) * 1000)})"]
+    return [f"≈{roughly(round(p50 * 1000))} ({roughly(round(p90 * 1000))})"]
 
 
 def _cut(value: object, width: int) -> str:

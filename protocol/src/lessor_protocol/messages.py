@@ -508,6 +508,12 @@ def read_holders(fields: Reader) -> list[Holder]:
     return [Holder.from_wire(item, path) for path, item in fields.array("holders", most=1_000)]
 
 
+def blocked_by_of(problem: Problem) -> str:
+    """What a refusal names as what blocks; empty where it names nothing."""
+    found = problem.data.get("blocked_by")
+    return found if isinstance(found, str) else ""
+
+
 def holders_of(problem: Problem) -> list[Holder]:
     """Who holds the seats, as a refused acquire tells; none when it does not tell."""
     try:

@@ -26,9 +26,15 @@ _BLOCKED = {
     "recovering": "the server is recovering and grants seats again soon",
 }
 
+_FREE_A_SEAT = "wait longer with --wait, or ask a holder or an admin to free a seat"
+_FREE_A_MACHINE = "run on a registered machine, or ask an admin to remove one"
 _ADVICE = {
-    "seats_exhausted": "wait longer with --wait, or ask a holder or an admin to free a seat",
-    "machines_exhausted": "run on a registered machine, or ask an admin to remove one",
+    "seats": _FREE_A_SEAT,
+    "machines": _FREE_A_MACHINE,
+    "cap": "wait longer with --wait, or ask an admin to raise the group's cap",
+    "drained": "ask an admin when the license is open again, or wait for it with --wait",
+    "seats_exhausted": _FREE_A_SEAT,
+    "machines_exhausted": _FREE_A_MACHINE,
     "unauthenticated": "check LESSOR_API_KEY or LESSOR_API_KEY_FILE",
     "revoked": "ask an admin for a new key",
     "license_expired": "ask an admin to renew the license",
@@ -82,14 +88,15 @@ def describe_estimate(estimate: Estimate | None) -> str:
     """``probably 4m more, 9 of 10 times at most 12m (by 120 sessions)``; empty where unknown."""
     if estimate is None:
         return ""
-    p50, p90 = (_roughly(ms) for ms in (estimate.p50_ms, estimate.p90_ms))
+    p50, p90 = (roughly(ms) for ms in (estimate.p50_ms, estimate.p90_ms))
     return f"probably {p50} more, 9 of 10 times at most {p90} (by {estimate.sessions} sessions)"
 
 
-def _roughly(ms: int) -> str:
-    """A guess has no business with seconds beyond a few minutes."""
+def roughly(ms: int) -> str:
+    """A guess has no business with seconds beyond a few minutes, nor with less than one."""
     minute = 60_000
-    return format_duration(ms // minute * minute if ms >= 5 * minute else ms // 1000 * 1000)
+    step = minute if ms >= 5 * minute else 1_000
+    return format_duration(max(ms // step * step, 1_000))
 
 
 def describe_wait(
@@ -109,17 +116,24 @@ def describe_wait(
 
 
 def describe_refusal(
-    license: str, code: str, reason: str, holders: list[Holder], wall_seconds: float
+    license: str,
+    code: str,
+    reason: str,
+    holders: list[Holder],
+    wall_seconds: float,
+    *,
+    blocked_by: str = "",
 ) -> str:
-    """Why there is no seat, who has them, and what to do."""
+    """Why there is no seat, who has them, and what to do. ``blocked_by`` says it more exactly."""
     name = license or "the license"
+    why = blocked_by if code in NO_SEAT and blocked_by in _ADVICE else code
     if code in NO_SEAT or code == "recovering":
-        text = f"no seat of {name}: {describe_block(code)}"
+        text = f"no seat of {name}: {describe_block(why)}"
         held = describe_holders(holders, wall_seconds)
         text += f"; {held}" if held else ""
     elif code == UNREACHABLE:
         text = f"no server could be reached: {reason}"
     else:
         text = f"no seat of {name}: {reason or code} ({code})"
-    advice = _ADVICE.get(code)
+    advice = _ADVICE.get(why)
     return f"{text}; {advice}" if advice else text

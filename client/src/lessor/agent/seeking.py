@@ -16,6 +16,7 @@ from lessor_protocol.messages import (
     AcquireRequest,
     Process,
     Queued,
+    blocked_by_of,
     holders_of,
 )
 
@@ -80,6 +81,7 @@ class Seeker:
         self._request: AcquireRequest | None = None
         self._granted: Lease | None = None
         self._holders: list[Holder] = []
+        self._blocked_by = ""
         self._told: object = None
         self._told_ms = 0
 
@@ -163,11 +165,13 @@ class Seeker:
     def _take_queued(self, queued: Queued) -> None:
         self.state = lease.queued(self.state, now_ms(), retry_after_ms=queued.retry_after_ms)
         self.was_queued = True
+        self._blocked_by = queued.blocked_by
         self._tell_waiting(queued.position, queued.blocked_by, queued.holders, queued.estimate)
 
     def _take_problem(self, problem: Problem) -> None:
         retry_after_ms = None if problem.retry_after is None else round(problem.retry_after * 1000)
         self._holders = holders_of(problem)
+        self._blocked_by = blocked_by_of(problem)
         self.state = lease.refused(
             self.state,
             now_ms(),
@@ -176,9 +180,7 @@ class Seeker:
             retry_after_ms=retry_after_ms,
         )
         if self.state.phase == lease.WAITING:
-            blocked_by = problem.data.get("blocked_by")
-            shown = blocked_by if isinstance(blocked_by, str) else problem.code
-            self._tell_waiting(0, shown, self._holders)
+            self._tell_waiting(0, self._blocked_by or problem.code, self._holders)
 
     def _tell_waiting(
         self,
@@ -220,7 +222,12 @@ class Seeker:
         """Say why there is no seat. Returns the exit code."""
         state = self.state
         text = explain.describe_refusal(
-            self._license, state.code, state.reason, self._holders, time.time()
+            self._license,
+            state.code,
+            state.reason,
+            self._holders,
+            time.time(),
+            blocked_by=self._blocked_by,
         )
         self._narrator.fail(text)
         code = from_code(state.code, state.reason).exit_code

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import UNLIMITED_WAIT_MS, Lease, Renewal, holders_of
+from lessor_protocol.messages import (
+    UNLIMITED_WAIT_MS,
+    Lease,
+    Renewal,
+    blocked_by_of,
+    holders_of,
+)
 
 from lessor.agent import explain
 from lessor.clock import now_ms
@@ -42,6 +48,7 @@ class Claim:
         self._request = request
         self._certificate = request.certificate
         self._holders: Sequence[Holder] = ()
+        self._blocked_by = ""
         self.state = machine.LeaseState()
         self.lost = asyncio.Event()
         self._touched_ms: int | None = None
@@ -170,6 +177,7 @@ class Claim:
         except Problem as problem:
             self.may_be_known = known_before
             self._holders = holders_of(problem) or self._holders
+            self._blocked_by = blocked_by_of(problem)
             self.refused(problem)
             return None
         except NoAnswer as error:
@@ -181,7 +189,7 @@ class Claim:
                 self.state, now_ms(), ttl_ms=answer.ttl_ms, renew_after_ms=answer.renew_after_ms
             )
             return answer
-        self._holders = answer.holders
+        self._holders, self._blocked_by = answer.holders, answer.blocked_by
         self.state = machine.queued(self.state, now_ms(), retry_after_ms=answer.retry_after_ms)
         return None
 
@@ -196,5 +204,6 @@ class Claim:
             self.state.reason,
             list(self._holders),
             time.time(),
+            blocked_by=self._blocked_by,
         )
         return from_code(self.state.code, text, holders=self._holders)
