@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lessor_daemon.leasing.service import LicenseGauges
+from lessor_daemon.leasing.gauges import LicenseGauges
 from lessor_daemon.metrics import Metrics
 
 NAMES = {

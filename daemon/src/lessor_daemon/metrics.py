@@ -18,7 +18,7 @@ from . import __version__, reports
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from .leasing.service import LicenseGauges
+    from .leasing.gauges import LicenseGauges
     from .reports import Report
 
 _LICENSE = ("org", "license")

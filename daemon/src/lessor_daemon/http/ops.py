@@ -9,6 +9,7 @@ from lessor_protocol.errors import Problem
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from lessor_daemon import logs
+from lessor_daemon.leasing.gauges import license_gauges
 from lessor_daemon.store.errors import StoreUnavailable
 
 from .bodies import answer
@@ -46,7 +47,7 @@ async def metrics(request: web.Request) -> web.Response:
     try:
         request.app[SERVING].require_ready()
         async with asyncio.timeout(PROBE_SECONDS):
-            gauges = await request.app[LEASING].gauges()
+            gauges = await license_gauges(request.app[STORE])
     except (Problem, StoreUnavailable, TimeoutError) as error:
         _log.debug("license_gauges_missing", reason=str(error))
         shown.hide_licenses()

@@ -20,7 +20,7 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lease, Queued
 
 from lessor_daemon.directory.callers import READ, RUN
-from lessor_daemon.store import directory, leases, scripts
+from lessor_daemon.store import leases, scripts
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.messages import NEWS, OFFERS, listen
 from lessor_daemon.store.scripts import InLine, NotGranted
@@ -63,21 +63,6 @@ class Granted:
 
     lease: Lease
     is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LicenseGauges:
-    """A license in numbers, for metrics."""
-
-    org: str
-    license: str
-    seats: int
-    leases: int
-    offline_seats: int
-    machines: int
-    machine_quota: int | None
-    queue_length: int
-    expires_wall_seconds: int = 0
 
 
 class Leasing:
@@ -288,27 +273,6 @@ class Leasing:
             )
         page = [to_lease(record) for record in records if not record.offered]
         return page, str(following) if following else None
-
-    async def gauges(self) -> list[LicenseGauges]:
-        """All licenses of all organizations. Raises ``StoreUnavailable``."""
-        found: list[LicenseGauges] = []
-        for org in await directory.organizations(self._store):
-            names = await leases.license_names(self._store, org)
-            found.extend(
-                LicenseGauges(
-                    org=org,
-                    license=use.license,
-                    seats=use.seats,
-                    leases=use.leases,
-                    offline_seats=use.offline_seats,
-                    machines=use.machines,
-                    machine_quota=use.machine_quota,
-                    queue_length=use.queue_length,
-                    expires_wall_seconds=use.expires_wall_seconds,
-                )
-                for use in await leases.license_use(self._store, org, names)
-            )
-        return found
 
     async def _acquire(
         self, org: str, caller: Caller, request: AcquireRequest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -33,7 +34,23 @@ def make_client(url: str, *, connections: int, answer_seconds: float) -> Redis:
         # from disk, which blocks the event loop.
         driver_info=DriverInfo(name="lessor", lib_version=__version__),
     )
+    pool.connection_class = _packing_in_c(pool.connection_class)
     return Redis(connection_pool=pool)
+
+
+def _packing_in_c(connection: type[Any]) -> type[Any]:
+    """``connection`` with hiredis' packer: the client's own takes a microsecond for each lease.
+
+    The client uses it by itself only where it does not run in an event loop.
+    """
+
+    class PackingInC(connection):  # type: ignore[misc]  # one of three, by the URL
+        def pack_command(self, *args: Any) -> list[bytes]:  # noqa: ANN401  # as redis has it
+            name, *rest = args
+            words = name.encode().split() if isinstance(name, str) else [name]
+            return [hiredis.pack_command((*words, *rest))]
+
+    return PackingInC
 
 
 async def close_client(client: Redis) -> None:
