@@ -93,6 +93,25 @@ def test_a_frozen_agent_loses_the_tree_by_the_deadline_and_the_leash_gives_the_s
     assert run.wait() == 79
 
 
+def test_an_agent_that_freezes_while_it_gives_the_seat_back_has_it_given_back_by_the_leash(
+    start: Start, server: FakeServer
+) -> None:
+    server.ttl_ms = 60_000
+    run = start("-l", "kre", "--", "sleep", "1000")
+    leash = run.leash
+    server.mode = SILENT
+    os.kill(run.child, signal.SIGKILL)
+    wait_until(lambda: server.count("release") == 1, what="the agent's release")
+    os.kill(run.agent, signal.SIGSTOP)
+    frozen = time.monotonic()
+    server.mode = WELL
+    wait_until(lambda: server.count("release") == 2, what="the leash's release")
+    assert last(server, "release") < frozen + 8
+    wait_until(lambda: not is_alive(leash), what="the leash to end")
+    os.kill(run.agent, signal.SIGCONT)
+    assert run.wait() == 137
+
+
 def test_a_killed_leash_takes_the_whole_tree_with_it_and_the_run_fails(
     start: Start, server: FakeServer, tree: str
 ) -> None:

@@ -49,7 +49,8 @@ before they count as left over."""
 _STARTING_MS = 200
 """After this the leash has time to leave the command's control group."""
 _AGENT_SILENCE_MS = 1_000
-"""How long after the end of the tree the agent may take to say that it gives the seat back."""
+"""How long after the end of the tree the agent may take to say that it gives the seat back; and for
+how much longer than that takes at most it may then go on, before the seat is given back for it."""
 
 WHY_AGENT_DEAD = "agent"
 WHY_LEFTOVER = "leftover"
@@ -91,8 +92,7 @@ class Leash:
         self._was_asked = False
         self._kill_rounds = 0
         self._leftover_is_asked = False
-        self._gone_ms: int | None = None
-        self._agent_releases = False
+        self._agent_has_until_ms: int | None = None
         self._agent_is_dead = False
 
     def run(self) -> NoReturn:
@@ -147,7 +147,7 @@ class Leash:
         elif word == "hold":
             self._watch.hold(int(fields[0]), int(fields[1]))
         elif word == "mine":
-            self._agent_releases = True
+            self._agent_has_until_ms = now_ms() + lease.RELEASE_PATIENCE_MS + _AGENT_SILENCE_MS
         elif self._is_alive:
             self._steer(word, fields)
         # Last: the acknowledgement says that the message counts already.
@@ -250,7 +250,7 @@ class Leash:
 
     def _gone(self, why: str) -> None:
         self._is_alive = False
-        self._gone_ms = now_ms()
+        self._agent_has_until_ms = now_ms() + _AGENT_SILENCE_MS
         self._tree.cgroup.remove()  # in vain while we are in it; then it is done by who comes last
         if self._terminal.take_back(self._child_pid) and self._ended_by_signal:
             self._terminal.repair()
@@ -262,9 +262,7 @@ class Leash:
         if self._is_alive:
             return False
         agent_is_silent = (
-            self._gone_ms is not None
-            and not self._agent_releases
-            and now_ms() >= self._gone_ms + _AGENT_SILENCE_MS
+            self._agent_has_until_ms is not None and now_ms() >= self._agent_has_until_ms
         )
         if not self._agent_is_dead and not agent_is_silent:
             return False
@@ -297,8 +295,8 @@ class Leash:
 
     def _poll_ms(self) -> int | None:
         now = now_ms()
-        if self._gone_ms is not None and not self._agent_releases:
-            return max(0, self._gone_ms + _AGENT_SILENCE_MS - now)
+        if self._agent_has_until_ms is not None:
+            return max(0, self._agent_has_until_ms - now)
         if not self._is_alive:
             return None  # waiting for a seat, or for the agent to end: nothing is due by time
         if self._child_ended_ms is not None or self._watch.due(now) == KILL:
