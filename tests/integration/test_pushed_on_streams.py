@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.administration import BOOTSTRAP, Acme
 from support.async_clients import client_of
+from support.relay import REFUSE, Relay
 from support.streaming import StreamCaller
 from support.waiting import wait_until_async
 
@@ -102,6 +103,29 @@ async def test_an_async_lease_is_lost_at_once_with_its_reason(acme: Acme) -> Non
         with pytest.raises(Exception, match="ended it: the lab closes"):
             lease.check()
         assert lease.remaining == 0
+
+
+async def test_an_async_client_without_a_stream_is_told_at_once_too(acme: Acme) -> None:
+    heard: list[lessor.Notice] = []
+    async with (
+        Relay(acme.daemon.url, REFUSE) as relay,
+        client_of(acme.daemon, "admin", url=relay.url) as client,
+        client.acquire("kre", on_notice=heard.append) as lease,
+        client.acquire("kre") as other,
+    ):
+        # The watch begins a moment after the lease; what comes before is told when it begins.
+        await asyncio.to_thread(acme.post, f"/sessions/{lease.id}/finish", {"text": "please"})
+
+        async def has_heard() -> bool:
+            return bool(heard)
+
+        await wait_until_async(has_heard, AT_ONCE_SECONDS, "the notice")
+        await asyncio.to_thread(acme.post, f"/sessions/{other.id}/end", {"reason": "maintenance"})
+        async with asyncio.timeout(AT_ONCE_SECONDS):
+            await other.lost.wait()
+        assert not lease.lost.is_set()
+        assert [one.text for one in lease.notices] == ["please"]
+    assert len(heard) == 1
 
 
 async def test_an_async_lease_hears_each_notice_once(acme: Acme) -> None:

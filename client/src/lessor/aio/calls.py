@@ -12,6 +12,7 @@ from lessor_protocol import frames
 from lessor_protocol.errors import HOLDING_KEEPS_ON, Problem
 from lessor_protocol.fields import Reader
 from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
+from lessor_protocol.watch import WatchAnswer, WatchRequest
 
 from lessor.errors import NoAnswer
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from lessor_protocol.messages import AcquireRequest, Renewal
+    from lessor_protocol.watch import Watched
 
     from .link import Link
 
@@ -64,6 +66,12 @@ class Calls:
     async def release(self, lease_id: bytes, timeout_ms: int) -> None:
         """Give a seat, or a place in the line, back. May be repeated."""
         await self._call(frames.RELEASE, frames.release_body(lease_id), timeout_ms)
+
+    async def watch(self, watched: list[Watched], wait_ms: int, timeout_ms: int) -> WatchAnswer:
+        """What is new about these leases, held for ``wait_ms``; mostly nothing."""
+        body = WatchRequest(watched, wait_ms).to_wire()
+        status, answer = await self._link.watch(body, timeout_ms)
+        return _understood(WatchAnswer.from_wire, _checked(status, answer))
 
     async def default_license(self, timeout_ms: int) -> str | None:
         """The only floating license of the organization."""

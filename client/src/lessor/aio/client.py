@@ -23,6 +23,7 @@ from .calls import Calls
 from .claim import Claim
 from .lease import AsyncLease
 from .link import Link
+from .listening import Listening
 from .renewing import Renewing
 from .way import find_ways
 
@@ -174,6 +175,9 @@ class _Open:
         self._background = [
             self._tasks.create_task(link.keep(), name="lessor link"),
             self._tasks.create_task(self.renewing.run(), name="lessor renewals"),
+            self._tasks.create_task(
+                Listening(self._calls, link, self.renewing).run(), name="lessor watch"
+            ),
         ]
 
     async def stop(

@@ -13,7 +13,7 @@ import random
 from typing import TYPE_CHECKING
 
 import aiohttp
-from lessor_protocol import frames
+from lessor_protocol import codec, frames
 
 from lessor.errors import NoAnswer
 
@@ -62,8 +62,11 @@ class Link:
         self._transport: Transport | None = None
         self._waiting: set[asyncio.Future[Transport]] = set()
         self._drains = asyncio.Event()
+        self.by_http = asyncio.Event()
+        """Set while there is no stream, and so nobody says anything unasked."""
         self._stream_again_seconds = STREAM_AGAIN_SECONDS
         self._has_told = False
+        self._way_by_http = ways[0]
 
     @property
     def is_stream(self) -> bool:
@@ -83,6 +86,17 @@ class Link:
             # It may have died silently; a retry on it would only wait for it again.
             transport.retire()
             raise NoAnswer(f"{transport.name} did not answer in time") from None
+
+    async def watch(self, body: dict[str, object], timeout_ms: int) -> tuple[int, object]:
+        """A request that is held, on a connection of its own. Raises ``NoAnswer``."""
+        way = self._way_by_http
+        data = codec.encode(body, codec.MSGPACK)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                apart = HttpTransport(self._session, way)  # its failure says nothing about calls
+                return await apart.request("POST", "/v1/leases/watch", data)
+        except TimeoutError:
+            raise NoAnswer(f"{way.name} did not answer in time") from None
 
     async def request(self, method: str, path: str, timeout_ms: int) -> tuple[int, object]:
         """A call that only HTTP has. Raises ``NoAnswer``."""
@@ -120,6 +134,10 @@ class Link:
 
     def _use(self, transport: Transport) -> None:
         self._transport = transport
+        if self.is_stream:
+            self.by_http.clear()
+        else:
+            self.by_http.set()
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(transport)
@@ -157,6 +175,7 @@ class Link:
             self._next = (self._next + 1) % len(self._ways)
         if by_http is None:
             raise NoAnswer("; ".join(troubles))
+        self._way_by_http = by_http
         return HttpTransport(self._session, by_http)
 
     def _plan_stream(self, way: Way, refused: _StreamRefused) -> None:

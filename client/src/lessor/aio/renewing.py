@@ -39,16 +39,35 @@ class Renewing:
         self._agenda: list[tuple[int, int, Claim]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
+        self.changes = 0
+        """How often a lease was added or taken out."""
+        self._kept_changed = asyncio.Event()
+
+    @property
+    def kept(self) -> list[Claim]:
+        """What is renewed."""
+        return list(self._kept.values())
+
+    async def has_changed(self) -> None:
+        """Return when a lease is added or taken out."""
+        await self._kept_changed.wait()
 
     def keep(self, claim: Claim) -> None:
         """Renew this held lease from now on."""
         self._kept[claim.lease_id] = claim
+        self._count_change()
         self._plan(claim)
         self._changed.set()
 
     def forget(self, claim: Claim) -> None:
         """It is on its way back."""
-        self._kept.pop(claim.lease_id, None)
+        if self._kept.pop(claim.lease_id, None) is not None:
+            self._count_change()
+
+    def _count_change(self) -> None:
+        self.changes += 1
+        changed, self._kept_changed = self._kept_changed, asyncio.Event()
+        changed.set()
 
     def lost(self, lost: Lost) -> None:
         """The server says unasked that a lease is no more."""
