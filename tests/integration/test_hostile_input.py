@@ -279,3 +279,25 @@ def test_fields_nobody_knows_are_ignored(shared: DaemonProcess) -> None:
     granted = caller.call("POST", ACQUIRE, acquire_body(future={"deep": [1, 2]}))
     assert granted.status == 201
     caller.release(granted.body["lease"]["id"])
+
+
+def test_metrics_tell_of_no_person_machine_or_key_and_take_nothing(daemon: DaemonProcess) -> None:
+    caller = daemon.caller("ci")
+    secrets: dict[str, Any] = {
+        "machine": {"id": "rig-of-mallory", "name": "mallorys-laptop"},
+        "process": {"pid": 1, "command": "steal --all", "user": "mallory"},
+        "labels": {"branch": "feature/secret"},
+    }
+    lease_id = caller.acquire(**secrets).body["lease"]["id"]
+    anonymous = daemon.anonymous()
+    text = anonymous.call("GET", "/metrics").body
+    assert 'lessor_leases{license="kre",org="acme"} 1.0' in text
+    key = caller.key or ""
+    told = ("mallory", "rig-of", "steal", "secret", key, key.split("_")[1], lease_id, "example.com")
+    assert [one for one in told if one in text] == []
+    for path in ("/metrics", "/livez", "/readyz", "/openapi.json"):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            refused = anonymous.call(method, path, {"lessor_seats": 0})
+            assert refused.status in (404, 405), (method, path)
+    assert anonymous.call("GET", "/metrics?name[]=../../secret").status == 200
+    caller.release(lease_id)

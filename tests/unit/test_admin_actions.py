@@ -234,3 +234,10 @@ def test_every_command_of_the_document_is_one() -> None:
 def test_a_number_is_written_in_plain_digits(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         actions.count(text)
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_names_as_they_are() -> None:
+    assert actions._deed("Remove the license KRE?") == "remove the license KRE"
+    asked = "Withdraw S from Ada@x? An online session ends at once."
+    expected = "withdraw S from Ada@x; an online session ends at once"
+    assert actions._deed(asked) == expected

@@ -118,6 +118,10 @@ def test_a_machine_with_an_offline_license_counts_and_is_not_removed(acme: Acme)
     refused = acme.delete("/machines/island")
     assert refused.code == "conflict"
     assert "until that expires or is returned" in refused.body["detail"]
+    acme.patch("/licenses/kre", {"machines": 2})
+    acme.caller("run").release(acme.held(machine={"id": "m2"}))
+    removed = acme.post("/machines/remove", {"license": "kre"})
+    assert removed.body["machines"] == ["m2"], "those that fit a filter, but for that one"
 
 
 def test_rotated_signing_keys_sign_anew_and_verify_what_they_signed(acme: Acme) -> None:

@@ -34,8 +34,7 @@ _ADVICE = {
     "revoked": "ask an admin for a new key",
     "forbidden": "ask an owner or an admin, or use a key that may (lessor status says which it is)",
     "precondition_failed": "look at it again, and repeat if it is still what you want",
-    "quota_below_use": "end sessions first (lessor session list), or say --force: then running "
-    "ones finish and none starts until the new number fits",
+    "quota_below_use": "lessor session list shows what could end, --force forces it",
     "rate_limited": "wait a little",
     "recovering": "try again in a minute",
     "store_unavailable": "the server waits for its store: try again, or ask the operator",
@@ -79,7 +78,7 @@ class Desk:
         """
         coming = preview()
         if self._is_dry:
-            self.out.done(coming, f"would: {_told(coming) or question.rstrip('?').lower()}")
+            self.out.done(coming, f"would: {_told(coming) or _deed(question)}")
             return None
         told = _told(coming)
         asked = f"{question} ({told})" if told else question
@@ -136,6 +135,12 @@ def main(command: str, summary: str, actions: Sequence[Action], argv: list[str])
         known = ", ".join(one.name for one in actions)
         raise UsageError(f"{complaint}: lessor {command} takes {known}")
     return once(command, action.parser(command), argv[1:], action.run)
+
+
+def _deed(question: str) -> str:
+    """What is asked, as a statement; names in it stay as they are written."""
+    deed, _, more = question.partition("?")
+    return "; ".join(part[:1].lower() + part[1:] for part in (deed, more.strip(" .")) if part)
 
 
 def once(

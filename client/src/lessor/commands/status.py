@@ -32,7 +32,6 @@ _LICENSE_COLUMNS = (
     ("LEASES", "leases"),
     ("OFFLINE", "offline_seats"),
     ("MACHINES", "machines"),
-    ("QUOTA", "machine_quota"),
     ("QUEUE", "queue_length"),
     ("EXPIRES", "expires"),
 )
@@ -122,7 +121,7 @@ def _as_text(found: dict[str, object]) -> str:
     name = key.get("name") if isinstance(key, dict) else None
     lines = [f"{_cell(found.get('organization'))} at {_cell(found['url'])}, key {_cell(name)}", ""]
     columns = [c for c in _LICENSE_COLUMNS if any(item.get(c[1]) is not None for item in licenses)]
-    rows = [[_cell(item.get(field)) for _, field in columns] for item in licenses]
+    rows = [[_license_cell(item, field) for _, field in columns] for item in licenses]
     lines.extend(_table([heading for heading, _ in columns], rows))
     if not licenses:
         lines.append("no licenses")
@@ -132,6 +131,14 @@ def _as_text(found: dict[str, object]) -> str:
     if not leases:
         lines.append("no leases")
     return "\n".join(lines)
+
+
+def _license_cell(license: dict[str, object], field: str) -> str:
+    """The whole table fits 80 columns: of a moment the day, of machines how many of how many."""
+    text = _cell(license.get(field))
+    if field == "machines":
+        return f"{text}/{_cell(license.get('machine_quota'))}"
+    return text[:10] if field == "expires" else text
 
 
 def _lease_row(lease: dict[str, object]) -> list[str]:

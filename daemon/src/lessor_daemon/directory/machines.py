@@ -84,11 +84,20 @@ class Machines:
     ) -> dict[str, object]:
         """Un-register all that fit, and end their sessions.
 
-        One that still runs counts until its last process is dead. Raises ``Problem`` ``conflict``
-        for a machine with a valid offline license, which cannot be called back.
+        One that still runs counts until its last process is dead. A valid offline license cannot
+        be called back: a machine with one is left out, and where it is asked for by its id, that is
+        a ``Problem`` ``conflict``.
         """
         records = await self._records(org, wanted)
-        await self._refuse_offline(org, records)
+        held = await self._held_offline(org)
+        kept = [one for one in records if (one.license, one.machine) in held]
+        if kept and wanted.ids is not None:
+            raise Problem(
+                "conflict",
+                f"machine {kept[0].machine!r} has an offline license of {kept[0].license!r}; "
+                "it counts until that expires or is returned",
+            )
+        records = [one for one in records if one not in kept]
         names = sorted({record.machine for record in records})
         sessions = sum(record.sessions for record in records)
         if records and not dry_run:
@@ -133,20 +142,14 @@ class Machines:
             ]
         return [record for record in found if wanted.fits(record, now)]
 
-    async def _refuse_offline(self, org: str, records: list[MachineRecord]) -> None:
+    async def _held_offline(self, org: str) -> set[tuple[str, str]]:
+        """License and machine of each offline license that counts."""
         now = self._wall_ms() / 1000
         with store_problems():
             issued = await offline.records(self._store, org)
-        held = {
+        return {
             (one.license, one.machine) for one in issued if not one.returned and one.expires > now
         }
-        for record in records:
-            if (record.license, record.machine) in held:
-                raise Problem(
-                    "conflict",
-                    f"machine {record.machine!r} has an offline license of {record.license!r}; "
-                    "it counts until that expires or is returned",
-                )
 
 
 def _to_wire(records: list[MachineRecord]) -> dict[str, object]:
