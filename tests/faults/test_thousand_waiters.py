@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from bisect import bisect_right
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,9 @@ def test_a_long_line_of_real_runs_is_light_and_served_in_order(
     assert ci.acquire(id=holder, seats=SEATS).status == 201
     served = tmp_path / "served"
     environ = clean_environ({"LESSOR_URL": daemon.url, "LESSOR_API_KEY": daemon.key()})
-    command = [sys.executable, "-m", "lessor", "run", "-q", "--"]
+    # Fifty start at a time: on a busy machine the first answer may take long.
+    patient = ("--connect-timeout", "5m")
+    command = [sys.executable, "-m", "lessor", "run", "-q", *patient, "--"]
     began = time.monotonic()
     with ExitStack() as stack:
         runs: list[subprocess.Popen[bytes]] = []
@@ -111,14 +114,27 @@ def test_a_long_line_of_real_runs_is_light_and_served_in_order(
         assert [run.wait(600) for run in runs] == [0] * WAITERS
         ended = time.monotonic()
     lines = [line.split() for line in served.read_text().splitlines()]
-    in_order = [int(wave) for wave, _ in sorted(lines, key=lambda line: int(line[1]))]
-    assert in_order == sorted(in_order), "by their tokens, no wave came before an earlier one"
-    assert len(lines) == WAITERS
+    missed = sum(one.get("reason") == "unclaimed" for one in daemon.events("lease_ended"))
     print(
         f"{WAITERS} waiters: started in {started - began:.0f} s, {mib:.1f} MiB each, the daemon "
-        f"at {idle:.0%} of a core meanwhile, all served in {ended - freed:.0f} s"
+        f"at {idle:.0%} of a core meanwhile, all served in {ended - freed:.0f} s, {missed} offers "
+        "missed"
     )
+    assert len(lines) == WAITERS
+    waves = [int(wave) for wave, _ in sorted(lines, key=lambda line: int(line[1]))]
+    # By their tokens no wave came before an earlier one, but for those who missed an offer: the
+    # machine had no time for them within three seconds.
+    assert out_of_order(waves) <= missed
     assert mib <= MOST_MIB_EACH
+
+
+def out_of_order(numbers: list[int]) -> int:
+    """How many must go, at least, for the rest to be in order."""
+    ends: list[int] = []  # of the rising rows found so far, by their length
+    for number in numbers:
+        at = bisect_right(ends, number)
+        ends[at : at + 1] = [number]
+    return len(numbers) - len(ends)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -87,6 +87,11 @@ def test_a_refusal_says_what_to_do(code: str, advice: str) -> None:
     assert advice in explain.describe_refusal("kre", code, "because", [], NOW)
 
 
+def test_who_holds_several_seats_is_told_with_their_number() -> None:
+    text = explain.describe_holders([Holder("ada", "ci-1", "pytest -n 4", {}, "", 4)], NOW)
+    assert text == "held by ada on ci-1 (pytest -n 4, 4 seats)"
+
+
 @pytest.mark.parametrize(
     ("blocked_by", "why", "advice"),
     [

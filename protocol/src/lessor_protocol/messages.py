@@ -263,16 +263,23 @@ class Lease(Message):
 class Holder(Message):
     """Who holds a seat, as those who wait may see it. ``since`` is RFC 3339 text."""
 
-    __slots__ = ("command", "labels", "machine", "since", "user")
+    __slots__ = ("command", "labels", "machine", "seats", "since", "user")
 
-    def __init__(
-        self, user: str, machine: str, command: str, labels: dict[str, str], since: str
+    def __init__(  # noqa: PLR0917 - as they stand in the message
+        self,
+        user: str,
+        machine: str,
+        command: str,
+        labels: dict[str, str],
+        since: str,
+        seats: int = 1,
     ) -> None:
         self.user = user
         self.machine = machine
         self.command = command
         self.labels = labels
         self.since = since
+        self.seats = seats
 
     @classmethod
     def from_wire(cls, value: object, path: str) -> Holder:
@@ -283,16 +290,18 @@ class Holder(Message):
             fields.text("command", default="", longest=MAX_TEXT, empty=True),
             fields.labels("labels", most=MAX_LABELS, longest=MAX_LABEL_TEXT),
             fields.text("since", default="", empty=True),
+            fields.integer("seats", default=1, least=1, most=MAX_SEATS),
         )
 
     def to_wire(self) -> dict[str, object]:
-        return {
+        told: dict[str, object] = {
             "user": self.user,
             "machine": self.machine,
             "command": self.command,
             "labels": self.labels,
             "since": self.since,
         }
+        return {**told, "seats": self.seats} if self.seats > 1 else told
 
 
 class Estimate(Message):

@@ -90,6 +90,12 @@ def test_a_full_license_names_its_holders(caller: Calls) -> None:
     assert refused.body["hint"]
 
 
+def test_a_holder_of_several_seats_is_named_once_with_their_number(caller: Calls) -> None:
+    caller.acquire(seats=2)
+    (holder,) = caller.acquire().body["holders"]
+    assert holder["seats"] == 2
+
+
 def test_a_place_in_the_line_becomes_a_seat_when_its_turn_comes(caller: Calls) -> None:
     held = [caller.acquire().body["lease"]["id"] for _ in range(2)]
     first, second = wish(wait=60), wish(wait=60)

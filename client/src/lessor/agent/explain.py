@@ -55,8 +55,10 @@ def describe_holders(holders: list[Holder], wall_seconds: float) -> str:
 
 def _describe_holder(holder: Holder, wall_seconds: float) -> str:
     text = f"{holder.user or 'somebody'} on {holder.machine or 'some machine'}"
-    if holder.command:
-        text += f" ({clean(holder.command, _COMMAND_SHOWN)})"
+    about = [clean(holder.command, _COMMAND_SHOWN)] if holder.command else []
+    about += [f"{holder.seats} seats"] if holder.seats > 1 else []
+    if about:
+        text += f" ({', '.join(about)})"
     seconds = seconds_since(holder.since, wall_seconds)
     if seconds is not None:
         text += f" for {format_duration(seconds * 1000)}"

@@ -96,6 +96,7 @@ def to_holder(record: LeaseRecord) -> Holder:
         command=process.command,
         labels=labels,
         since=wall_text(record.granted_at_wall_ms),
+        seats=record.seats,
     )
 
 

@@ -181,6 +181,7 @@ def schemas() -> Schema:
                 "command": {"type": "string"},
                 "labels": LABELS,
                 "since": MOMENT,
+                "seats": {**COUNT, "description": "where it holds more than one"},
             },
             ["user", "machine", "command", "labels", "since"],
         ),
