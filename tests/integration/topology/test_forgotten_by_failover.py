@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from support.daemon import DaemonProcess
-    from support.topologies import SentinelGroup
+    from support.topologies import ClusterGroup, SentinelGroup
     from support.topology_fixtures import Daemons
 
 ADMIN = f"lsr_adminkey_{'s' * 32}"
@@ -85,6 +85,27 @@ def test_a_change_that_no_replica_has_is_not_answered_as_made_and_may_be_repeate
     assert lower(admin, 1)[1] == "store_unavailable", "though there is nothing left to change"
     master.let_in(*users)
     wait_until(lambda: lower(admin, 1) == (200, ""), 20, "a replica to be back")
+
+
+def test_on_a_cluster_a_change_waits_for_the_replica_of_its_own_master(
+    cluster: ClusterGroup, daemons: Daemons
+) -> None:
+    daemon = daemons.start_with(BOOTSTRAP, cluster.url, "2s")
+    admin = admin_of(daemon)
+    master = cluster.owner_of("{acme}:clock")
+    others = [cluster.replica_of(node) for node in cluster.masters if node is not master]
+    wait_until(lambda: lower(admin, 4) == (200, ""), 20, "all replicas to follow")
+    for replica in others:
+        replica.freeze()
+    assert lower(admin, 3) == (200, ""), "the replicas of others are none of its business"
+    for replica in others:
+        replica.thaw()
+    cluster.replica_of(master).freeze()
+    refused = admin.call("PATCH", LICENSE, {"seats": 2})
+    cluster.replica_of(master).thaw()
+    assert refused.code == "store_unavailable"
+    assert "is on no replica of the store yet" in refused.body["detail"]
+    wait_until(lambda: lower(admin, 2) == (200, ""), 20, "the replica to be back")
 
 
 def _user(group: SentinelGroup, server: object) -> str:

@@ -74,6 +74,7 @@ def _read(desk: Desk) -> dict[str, Any]:
         cursor = page.pop("next", None)
         whole = whole or page
         if not cursor:
+            desk.progress.clear()
             return {**whole, "organizations": _complete(items)}
 
 

@@ -72,6 +72,7 @@ def _restore(desk: Desk, options: Namespace) -> None:
         if item.get("part", 1) == item.get("parts", 1):
             made.append(str(item.get("slug")))
         desk.progress.say(f"part {number} of {len(items)} restored …")
+    desk.progress.clear()
     slugs = list(dict.fromkeys(str(item.get("slug")) for item in items))
     told = f"{len(slugs)} organizations ({', '.join(slugs)})"
     told += f"; skipped {', '.join(sorted(skipped))}" if skipped else ""
