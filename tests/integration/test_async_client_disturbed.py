@@ -84,6 +84,22 @@ async def test_a_drain_sends_clients_to_the_other_daemon_before_they_leave(
     assert not second.events("lease_ended")
 
 
+async def test_a_rolling_restart_is_felt_by_none_of_a_hundred_leases(
+    make_daemon: MakeDaemon, shared_store: RedisServer
+) -> None:
+    first, second = two_daemons(make_daemon, shared_store)
+    both = f"{first.url},{second.url}"
+    async with client_of(first, url=both) as client, holding(client, 100) as leases:
+        for one, other in ((first, second), (second, first)):
+            assert await asyncio.to_thread(one.stop) == 0
+            await renewed_after(leases)
+            await asyncio.to_thread(one.start)
+            assert len(live(other)) == 100
+    assert live(second) == []
+    assert not first.events("lease_ended")
+    assert not second.events("lease_ended")
+
+
 async def test_a_connection_that_is_cut_again_and_again_loses_no_lease(
     make_daemon: MakeDaemon,
 ) -> None:
@@ -191,7 +207,7 @@ def shared_store(tmp_path: Path) -> Iterator[RedisServer]:
 
 def two_daemons(make_daemon: MakeDaemon, store: RedisServer) -> tuple[DaemonProcess, DaemonProcess]:
     """Two daemons with one store, one secret and one set of keys."""
-    bootstrap = BOOTSTRAP.replace('seats = 2\nttl = "30s"', 'seats = 50\nttl = "8s"')
+    bootstrap = BOOTSTRAP.replace('seats = 2\nttl = "30s"', 'seats = 120\nttl = "8s"')
     first = make_daemon("--store", store.url, "--store-durable", "--new-store", bootstrap=bootstrap)
     first.start()
     secret = next(first.data_dir.glob("*secret*"))
