@@ -126,6 +126,23 @@ def test_this_rule_alone_is_backed_by_others(rule: str, name: str) -> None:
     assert not found.breach, str(found)
 
 
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(Faults(emptied=1, forget=1), daemons=1, start=GRANTED, trust=DURABLE),
+        Scenario(Faults(emptied=1, forget=1), daemons=1, start=GRANTED, trust=NEW),
+        Scenario(Faults(copies=1, restores=1, forget=1), daemons=1, trust=DURABLE),
+    ],
+    ids=["emptied, held for durable", "emptied, held for new", "put back, held for durable"],
+)
+def test_a_daemon_that_knows_nothing_lets_two_hold_the_seat_of_a_store_it_trusts(
+    scenario: Scenario,
+) -> None:
+    """A hole: nobody is left who could say that the store has forgotten."""
+    found = search(scenario, MOST_TO_A_BREACH)
+    assert found.breach == TWO_HOLDERS, str(found)
+
+
 def search(scenario: Scenario, most_states: int) -> Found:
     found = explore(scenario.initial(), scenario.successors, most_states=most_states)
     print(found)  # pytest shows it with -s or -rP

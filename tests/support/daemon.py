@@ -92,6 +92,11 @@ class DaemonProcess:
         """Of the daemon, not of its store."""
         return self._running().pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._running().poll()
+
     def start(self, *more: str, until: str = "ready") -> None:
         """Start it, this time with ``more`` options, and wait for the log line ``until``."""
         options = ["--listen", f"127.0.0.1:{self._port}", "--data-dir", str(self.data_dir)]

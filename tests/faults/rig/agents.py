@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 STAMPING = Path(__file__).with_name("stamping.py")
 MODES = ("plain", "plain", "plain", "stubborn", "forking")
-LONGEST_RUN_TTLS = 4 / 3
 KILL_AFTER_TTLS = 0.1
 WAIT_TTLS = 20
 SEATS = ("1", "1", "1", "2", "1..2")
@@ -96,6 +95,7 @@ class Agents:
         licenses: Sequence[str],
         machines: Sequence[str],
         ttl: float,
+        longest_seconds: float,
         seed: int,
     ) -> None:
         self.directory = directory
@@ -105,6 +105,7 @@ class Agents:
         self._licenses = licenses
         self._machines = machines
         self._ttl = ttl
+        self._longest_seconds = longest_seconds
         self._over = threading.Event()
         self._lock = threading.Lock()
         directory.mkdir()
@@ -137,7 +138,7 @@ class Agents:
     def _run(self, chance: random.Random) -> None:
         machine, license = chance.choice(self._machines), chance.choice(self._licenses)
         team = chance.choice(TEAMS) if license in CAPS else ""
-        seconds = round(chance.uniform(0.1, LONGEST_RUN_TTLS * self._ttl), 2)
+        seconds = round(chance.uniform(0.1, self._longest_seconds), 2)
         command = [sys.executable, "-I", "-S", str(STAMPING), str(self.directory)]
         command += [str(seconds), chance.choice(MODES)]
         options = ["-l", license, "-m", machine, "--ephemeral", "-w", f"{WAIT_TTLS * self._ttl}s"]

@@ -24,8 +24,21 @@ if TYPE_CHECKING:
 LUA = "daemon/src/lessor_daemon/store/lua"
 
 
-def _load(*, agents: int = 1, clients: int = 8, habits: tuple[str, ...] = HABITS) -> Load:
-    return Load(agents=agents, workers=1, clients=clients, fleets=0, habits=habits)
+def _load(
+    *,
+    agents: int = 1,
+    clients: int = 8,
+    habits: tuple[str, ...] = HABITS,
+    longest_ttls: float = 4 / 3,
+) -> Load:
+    return Load(
+        agents=agents,
+        workers=1,
+        clients=clients,
+        fleets=0,
+        habits=habits,
+        longest_ttls=longest_ttls,
+    )
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one mutant. ``after`` is in seconds since its first run began."""
+    """What came of one mutant. ``after`` is in seconds since the first request."""
 
     mutant: Mutant
     violations: list[Violation]
@@ -183,7 +196,8 @@ MUTANTS = (
             for one in _steps("agent-freeze", "run", 2 + i, seconds=6, number=0.1 * i)
         ),
         seconds=18,
-        load=_load(agents=10, clients=2),
+        # Those that are frozen must want to run on past their deadline.
+        load=_load(agents=10, clients=2, longest_ttls=4),
     ),
     Mutant(
         "wall clock",
@@ -201,6 +215,34 @@ MUTANTS = (
         seconds=12,
     ),
     Mutant(
+        "clock cap in the script instead of the claim",
+        (
+            (
+                "daemon/src/lessor_daemon/leasing/clock.py",
+                "self.seen_ms + min(now_ms - self.received_ms, CLOCK_CLAIM_CAP_MS)",
+                "self.seen_ms + (now_ms - self.received_ms)",
+            ),
+            (
+                f"{LUA}/lib/clock.lua",
+                "clock.now = tonumber(claim)\n",
+                "clock.now = math.min(tonumber(claim), clock.now + 2000)\n",
+            ),
+        ),
+        frozenset({1, 9}),
+        topology=plan.REDIS,
+        # Both daemons at once, so long that many scripts in a row are needed to catch up.
+        steps=tuple(
+            one
+            for at in (2.0, 22.0)
+            for one in (
+                *_steps("store-cut", "store-path", at, seconds=16),
+                *_steps("store-cut", "store-path", at + 0.05, seconds=16, number=0.5),
+            )
+        ),
+        seconds=41,
+        load=_load(agents=4, clients=16),
+    ),
+    Mutant(
         "no grace",
         (
             (
@@ -211,8 +253,9 @@ MUTANTS = (
         ),
         frozenset({1}),
         topology=plan.REDIS,
-        steps=tuple(_steps("forget", "store", 3, 7, seconds=0.2)),
-        seconds=12,
+        steps=tuple(_steps("forget", "store", 4, 10, 16, seconds=0.2)),
+        seconds=20,
+        load=_load(agents=10, longest_ttls=3),
     ),
     Mutant(
         "grace too short",
@@ -227,14 +270,15 @@ MUTANTS = (
         topology=plan.REDIS,
         steps=tuple(
             one
-            for at in (4.0, 12.0, 20.0)
+            for at in (4.0, 12.0, 20.0, 28.0)
             for one in (
-                *_steps("agent-freeze", "run", at, at, at, at, seconds=5, number=0.5),
+                *_steps("agent-freeze", "run", *[at] * 6, seconds=5, number=0.5),
                 *_steps("forget", "store", at + 0.05, seconds=0.2),
             )
         ),
-        seconds=26,
-        load=_load(agents=12, clients=6),
+        seconds=34,
+        # So many that somebody always waits.
+        load=_load(agents=18, clients=12, longest_ttls=3),
     ),
     Mutant(
         "a known lease answered in grace",
@@ -281,7 +325,7 @@ def try_out(mutant: Mutant, directory: Path, *, seed: int = 1) -> Verdict:
     )
     history = rig.run()
     violations = judge(history)
-    first = min((run.began for run in history.ran), default=0.0)
+    first = min((one.sent for one in history.asked), default=0.0)
     seen = [one.at for one in violations if one.invariant in mutant.caught_by and one.at]
     after = min(seen) - first if seen else 0.0
     return Verdict(mutant, violations, after, time.monotonic() - began)

@@ -1,17 +1,25 @@
-"""The timeline of a run as SVG: seats and who ran, above the faults."""
+"""The timeline of a run as SVG: seats and who ran, above the faults.
+
+``python -m faults.rig.picture HISTORY SVG FROM TO`` draws a part of a run that was kept.
+"""
 
 from __future__ import annotations
 
+import sys
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from .history import History
 
-    from .history import Fault, History, Limit, Ran
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .history import Fault, Limit, Ran
     from .invariants import Violation
 
-WIDTH, LEFT, RIGHT = 1400, 130, 20
+WIDTH, LEFT, RIGHT = 1400, 160, 20
 PLOT_HEIGHT, ROW_HEIGHT, GAP = 110, 13, 34
 TARGETS = ("store", "store-path", "daemon", "path", "admin", "run")
 COLOURS = {
@@ -22,28 +30,41 @@ COLOURS = {
     "admin": "#0b7285",
     "run": "#5f6b7a",
 }
+LETTER = 6.2
+"""How wide one is, on average and more."""
+MOST_LINES = 6
+"""Of the grid behind a plot."""
 STYLE = (
-    "text{font:11px sans-serif;fill:#222}.t{font-weight:bold}"
+    "text{font:11px sans-serif;fill:#222}.t{font-weight:bold}.b{fill:white}"
     ".r{fill:#9ec5f4;stroke:#3569a8;stroke-width:.7}"
-    ".p{fill:none;stroke:#17365d;stroke-width:1}.s{fill:none;stroke:#b3261e;stroke-width:1.4}"
+    ".p{fill:#17365d;fill-opacity:.75}.s{fill:none;stroke:#b3261e;stroke-width:1.6}"
     ".g{stroke:#ddd;stroke-width:1}"
 )
 
 
-def draw(history: History, violations: Sequence[Violation]) -> str:
-    """The whole picture."""
+def draw(
+    history: History,
+    violations: Sequence[Violation],
+    between: tuple[float, float] | None = None,
+) -> str:
+    """The picture; ``between`` two times in seconds since the run began, or all of it."""
     began = min((run.began for run in history.ran), default=0.0)
     ended = max([run.ended for run in history.ran] + [f.ended for f in history.faults], default=1.0)
+    if between is not None:
+        began, ended = began + between[0], began + between[1]
     scale = _Scale(began, max(ended, began + 1))
+    ran = [run for run in history.ran if scale.shows(run.began, run.ended)]
+    faults = [one for one in history.faults if scale.shows(one.began, one.ended)]
+    violations = [one for one in violations if scale.shows(one.at, one.at)]
     parts: list[str] = []
     top = 20
-    for license in sorted({run.license for run in history.ran}):
-        runs = [run for run in history.ran if run.license == license]
+    for license in sorted({run.license for run in ran}):
+        runs = [run for run in ran if run.license == license]
         limits = [limit for limit in history.limits if limit.license == license]
         parts += _plot(scale, top, license, runs, limits)
         top += PLOT_HEIGHT + GAP
-    parts += _faults(scale, top, history.faults)
-    rows = sum(_rows_of([f for f in history.faults if f.target == target]) for target in TARGETS)
+    parts += _faults(scale, top, faults)
+    rows = sum(_rows_of([f for f in faults if f.target == target]) for target in TARGETS)
     bottom = top + rows * ROW_HEIGHT + 20
     for one in violations:
         x = scale.x(one.at)
@@ -62,53 +83,69 @@ class _Scale:
         share = (moment - self.began) / (self.ended - self.began)
         return round(LEFT + max(0.0, min(1.0, share)) * (WIDTH - LEFT - RIGHT), 1)
 
+    def shows(self, began: float, ended: float) -> bool:
+        return began <= self.ended and ended >= self.began
+
 
 def _plot(
     scale: _Scale, top: float, license: str, runs: Sequence[Ran], limits: Sequence[Limit]
 ) -> list[str]:
-    everyone = _steps((run.began, run.ended) for run in runs)
-    processes = _steps((run.began, run.ended) for run in runs if run.is_process)
+    everyone = _steps(runs)
+    processes = _steps([run for run in runs if run.is_process])
     seats = [(limit.since, limit.seats) for limit in sorted(limits, key=lambda one: one.since)]
+    if seats:
+        seats.append((scale.ended, seats[-1][1]))
     most = max([n for _, n in everyone] + [n for _, n in seats], default=1)
 
     def y(number: float) -> float:
-        return round(top + PLOT_HEIGHT - number / (most + 0.5) * PLOT_HEIGHT, 1)
+        return round(top + PLOT_HEIGHT - number / (most * 1.08) * PLOT_HEIGHT, 1)
 
     parts = [f'<text class="t" x="8" y="{top + 12}">{escape(license)}</text>']
     parts += [
         f'<text x="8" y="{top + 28}">seats (red)</text>',
-        f'<text x="8" y="{top + 42}">running (blue)</text>',
-        f'<text x="8" y="{top + 56}">processes (dark)</text>',
+        f'<text x="8" y="{top + 42}">used (light)</text>',
+        f'<text x="8" y="{top + 56}">by processes (dark)</text>',
     ]
-    for number in range(most + 1):
+    for number in range(0, most + 1, _grid_step(most)):
         parts.append(
             f'<line class="g" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(number)}" y2="{y(number)}"/>'
         )
-        parts.append(f'<text x="{LEFT - 14}" y="{y(number) + 4}">{number}</text>')
-    area = _path(scale, y, everyone)
-    if area:
-        parts.append(f'<path class="r" d="{area} V{y(0)} H{scale.x(everyone[0][0])} Z"/>')
-    parts.append(f'<path class="p" d="{_path(scale, y, processes)}"/>')
-    parts.append(f'<path class="s" d="{_path(scale, y, [*seats, (scale.ended, seats[-1][1])])}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(number) + 4}" text-anchor="end">{number}</text>')
+    for kind, steps in (("r", everyone), ("p", processes)):
+        if steps:
+            area = f"{_path(scale, y, steps)}V{y(0)}H{scale.x(steps[0][0])}Z"
+            parts.append(f'<path class="{kind}" d="{area}"/>')
+    parts.append(f'<path class="s" d="{_path(scale, y, seats)}"/>')
     return parts
 
 
-def _steps(spans: Iterable[tuple[float, float]]) -> list[tuple[float, int]]:
-    edges = sorted(edge for began, ended in spans for edge in ((began, 1), (ended, -1)))
-    running, found = 0, []
-    for moment, step in edges:
-        running += step
-        found.append((moment, running))
+def _grid_step(most: int) -> int:
+    tens = 1
+    while most > MOST_LINES * 10 * tens:
+        tens *= 10
+    return next(tens * few for few in (1, 2, 5, 10) if most <= MOST_LINES * tens * few)
+
+
+def _steps(runs: Iterable[Ran]) -> list[tuple[float, int]]:
+    """How many seats were used, from each moment at which that changed."""
+    edges = [(run.began, run.seats) for run in runs] + [(run.ended, -run.seats) for run in runs]
+    used, found = 0, []
+    for moment, step in sorted(edges):
+        used += step
+        found.append((moment, used))
     return found
 
 
-def _path(scale: _Scale, y: object, steps: Sequence[tuple[float, int]]) -> str:
-    if not steps or not callable(y):
-        return ""
-    first, *others = steps
-    return f"M{scale.x(first[0])} {y(first[1])}" + "".join(
-        f"H{scale.x(moment)}V{y(number)}" for moment, number in others
-    )
+def _path(scale: _Scale, y: Callable[[float], float], steps: Sequence[tuple[float, int]]) -> str:
+    """Where several changes fall on one spot, the greatest and the last of them are drawn."""
+    found = ""
+    for x, group in groupby(steps, key=lambda step: round(scale.x(step[0]) * 2) / 2):
+        numbers = [number for _, number in group]
+        found += f"H{x:g}" if found else f"M{x:g} {y(numbers[0])}"
+        found += f"V{y(max(numbers))}"
+        if numbers[-1] != max(numbers):
+            found += f"V{y(numbers[-1])}"
+    return found
 
 
 def _lanes(faults: Sequence[Fault]) -> list[list[Fault]]:
@@ -147,8 +184,8 @@ def _bar(scale: _Scale, y: float, fault: Fault) -> str:
     title = escape(f"{fault.kind} {fault.note}, {fault.ended - fault.began:.2f} s")
     bar = f'<rect x="{x}" y="{y}" width="{width}" height="{ROW_HEIGHT - 3}" rx="1.5" '
     bar += f'fill="{COLOURS[fault.target]}" opacity=".8"><title>{title}</title></rect>'
-    if width > 8 * len(fault.kind):
-        bar += f'<text x="{x + 3}" y="{y + 9}" fill="white">{fault.kind}</text>'
+    if width > LETTER * len(fault.kind) + 6:
+        bar += f'<text class="b" x="{x + 3}" y="{y + 9}">{fault.kind}</text>'
     return bar
 
 
@@ -161,3 +198,9 @@ def _axis(scale: _Scale, y: float) -> list[str]:
         parts.append(f'<line class="g" x1="{x}" x2="{x}" y1="10" y2="{y}"/>')
         parts.append(f'<text x="{x - 8}" y="{y + 15}">{number * step} s</text>')
     return parts
+
+
+if __name__ == "__main__":
+    kept, svg, first, last = sys.argv[1:]
+    part = (float(first), float(last))
+    Path(svg).write_text(draw(History.load(Path(kept)), (), part), encoding="utf-8")

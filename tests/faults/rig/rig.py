@@ -42,7 +42,8 @@ THREADS = 32
 class Load:
     """How many want seats: real runs at a time, and virtual clients in so many processes.
 
-    Beside these, ``fleets`` processes hold ``fleet`` leases each.
+    Beside these, ``fleets`` processes hold ``fleet`` leases each. Real runs last up to
+    ``longest_ttls``.
     """
 
     agents: int = 24
@@ -52,6 +53,7 @@ class Load:
     fleet: int = 1000
     daemons: int = 2
     habits: tuple[str, ...] = HABITS
+    longest_ttls: float = 4 / 3
 
 
 class Rig:
@@ -101,6 +103,7 @@ class Rig:
                 licenses=LICENSES,
                 machines=MACHINES,
                 ttl=self._durations.ttl,
+                longest_seconds=self._load.longest_ttls * self._durations.ttl,
                 seed=self._seed,
             )
             faults = Faults(site, agents)
@@ -111,6 +114,7 @@ class Rig:
             self._do(faults)
             agents.finish()
             self._finish_workers()
+            site.check()
             rest = self._come_to_rest(site)
             history = History(self._durations.ttl, site.margin, rest=rest, caps=CAPS)
             history.recovery = site.recovery

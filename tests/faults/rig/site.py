@@ -31,6 +31,9 @@ CAPS = {"teams": ("batch", 1)}
 """By license: the team whose group has a cap, and the cap."""
 KEYS = {name: f"lsr_{name}key_{'s' * 32}" for name in ("ci", "admin")}
 
+LAST_LINES = 20
+"""Of the log of a daemon that ended."""
+
 BOOTSTRAP = """
 [[organization]]
 slug = "acme"
@@ -218,6 +221,13 @@ class Site:
         self.nodes[0].start()
         self.store_paths = [self.proxies.open("127.0.0.1", port) for _ in range(self._daemon_count)]
         return [f"redis://127.0.0.1:{path.port}" for path in self.store_paths]
+
+    def check(self) -> None:
+        """Raises ``AssertionError`` if a daemon has ended that nobody told to."""
+        for number, daemon in enumerate(self.daemons):
+            code = daemon.process.exit_code
+            last = daemon.process.log_path.read_text("utf-8").splitlines()[-LAST_LINES:]
+            assert code is None, "\n".join([f"daemon {number} ended by itself: {code}", *last])
 
     def end(self) -> None:
         """Leave nothing running, whatever the state."""
