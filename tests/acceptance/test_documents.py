@@ -38,6 +38,7 @@ each_document = pytest.mark.parametrize(
 )
 
 OPERATIONS = ROOT / "docs" / "operations.md"
+GUARANTEES = ROOT / "docs" / "guarantees.md"
 RECIPES = sorted(
     path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc"
 )
@@ -200,6 +201,26 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_client() -> None:
     assert told == meant - {exits.OK, exits.BY_SIGNAL}
 
 
+def test_each_clause_of_the_promise_names_its_tests() -> None:
+    text = GUARANTEES.read_text()
+    part = text[text.index("\n## Clause by clause") : text.index("\n## Assumptions")]
+    clauses = re.split(r"^\*\*", part, flags=re.MULTILINE)[1:]
+    assert len(clauses) > 10
+    for clause in clauses:
+        assert re.search(r"`test_\w+`", clause), clause.partition("**")[0]
+
+
+def test_each_hole_names_what_shows_it_or_why_nothing_does() -> None:
+    text = GUARANTEES.read_text()
+    part = text[text.index("\n## Holes") :]
+    rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0].strip() not in ("hole", "---")]
+    assert len(rows) > 10
+    for hole, what, shown in rows:
+        assert re.search(r"`[\w-]+`|none: \w+", shown), hole
+        assert what.strip(), hole
+
+
 def test_the_bootstrap_file_of_the_operations_can_be_read(tmp_path: Path) -> None:
     (block,) = blocks(OPERATIONS, "toml")
     file = tmp_path / "bootstrap.toml"
@@ -211,6 +232,6 @@ def test_the_bootstrap_file_of_the_operations_can_be_read(tmp_path: Path) -> Non
 def test_the_recovery_time_of_the_documents_is_what_the_arithmetic_gives() -> None:
     behind_redis = timing.recovery_ms(timing.MAX_TTL_MS, failover_ms=10_000)
     durable = timing.recovery_ms(timing.MAX_TTL_MS)
-    guarantees = (ROOT / "docs" / "guarantees.md").read_text()
-    assert f"{behind_redis // 1000} s as set; {durable // 1000} s without" in guarantees
+    wanted = f"{behind_redis // 1000} s as set; {durable // 1000} s without"
+    assert wanted in GUARANTEES.read_text()
     assert f"({behind_redis // 1000} s as set)" in OPERATIONS.read_text()

@@ -7,11 +7,12 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from support.calls import Caller
-from support.daemon import clean_environ
+from support.daemon import DaemonProcess, clean_environ
 from support.redis_server import available_servers, start_redis
 from support.waiting import wait_until
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.daemon import DaemonProcess, MakeDaemon
+    from support.daemon import MakeDaemon
     from support.redis_server import RedisServer
 
 
@@ -214,6 +215,22 @@ def test_a_new_external_store_grants_at_once(
     daemon = make_daemon("--store", external.url, "--new-store")
     daemon.start()
     assert daemon.caller().acquire().status == 201
+
+
+def test_daemons_that_fill_a_new_store_at_the_same_time_all_serve(
+    make_daemon: MakeDaemon, external: RedisServer
+) -> None:
+    """As they do when a store that was emptied is back: each finds that something is missing."""
+    licenses = [
+        f'[[organization.license]]\nname = "tool-{number}"\nseats = 2\n' for number in range(40)
+    ]
+    bootstrap = '[[organization]]\nslug = "acme"\n' + "".join(licenses)
+    daemons = [
+        make_daemon("--store", external.url, "--new-store", bootstrap=bootstrap) for _ in range(3)
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(DaemonProcess.start, daemons))
+    assert [one.exit_code for one in daemons] == [None] * len(daemons)
 
 
 def test_a_store_that_goes_away_is_told_and_waited_for(

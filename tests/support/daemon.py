@@ -97,7 +97,7 @@ class DaemonProcess:
         """None while it runs."""
         return self._running().poll()
 
-    def start(self, *more: str, until: str = "ready") -> None:
+    def start(self, *more: str, until: str = "ready", seconds: float = READY_SECONDS) -> None:
         """Start it, this time with ``more`` options, and wait for the log line ``until``."""
         options = ["--listen", f"127.0.0.1:{self._port}", "--data-dir", str(self.data_dir)]
         options += ["--log-format", "json"]
@@ -122,7 +122,7 @@ class DaemonProcess:
                 raise AssertionError(f"the daemon ended: {self.log_lines()[seen:]}")
             return None
 
-        found = wait_until(line, READY_SECONDS, f"the daemon to log {until!r}")
+        found = wait_until(line, seconds, f"the daemon to log {until!r}")
         if found and "url" in found:
             self.url = found["url"]
             self._port = self.url.rpartition(":")[2]

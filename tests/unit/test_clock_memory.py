@@ -55,6 +55,13 @@ def test_a_copy_with_its_times_preserved_gives_itself_away_too(
     assert loaded(copy).is_copy
 
 
+def test_a_copy_put_back_within_seconds_is_not_noticed(saved: ClockMemory, tmp_path: Path) -> None:
+    """A hole: the file system's times are too close to the one that the file says."""
+    copy = tmp_path / "copy.json"
+    shutil.copy(saved.path, copy)
+    assert not loaded(copy).is_copy
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"clocks": {"a": 1}, "written": 0}', "\x00"])
 def test_a_file_that_nobody_can_read_counts_as_a_copy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "clocks.json"

@@ -31,6 +31,8 @@ DRIFT = 0.001
 WALL_JUMPS = (-86_400.0, -60.0, 60.0, 86_400.0)
 REPEATED_SHARE = 0.5
 ADMIN_SECONDS = 2.0
+START_SECONDS = 120.0
+"""For a daemon to be ready again: its store may be away at the same time."""
 
 
 class Faults:
@@ -98,7 +100,7 @@ class Faults:
         with daemon.lock:
             daemon.process.kill()
             time.sleep(step.seconds)
-            daemon.process.start()
+            daemon.process.start(seconds=START_SECONDS)
         return f"daemon {number}"
 
     def do_daemon_freeze(self, step: Step) -> str:
@@ -114,7 +116,7 @@ class Faults:
         for daemon in self._site.daemons:
             with daemon.lock:
                 daemon.process.stop()
-                daemon.process.start()
+                daemon.process.start(seconds=START_SECONDS)
         return "all, one after the other"
 
     def do_wall_jump(self, step: Step) -> str:

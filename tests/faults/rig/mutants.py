@@ -7,7 +7,7 @@ Its scenario is the shortest that needs the rule.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from . import plan, sources
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .invariants import Violation
+    from .plan import Durations
 
 LUA = "daemon/src/lessor_daemon/store/lua"
 
@@ -52,6 +53,7 @@ class Mutant:
     topology: str = plan.EMBEDDED
     steps: tuple[Step, ...] = ()
     load: Load = field(default_factory=lambda: _load(agents=4, clients=16))
+    durations: Durations = plan.SHORT
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def _steps(
 
 SLOW_ANSWERS = 0.016
 """The number of a step that means: answers only, by 2 s (``Faults._slowness``)."""
+UNHURRIED = replace(plan.SHORT, ttl=6.0, max_ttl=6.0)
+"""Where those who hold a seat must outlast the restart of a store, also on a busy machine."""
 FORWARD = 0.02
 """The number of a step that means: by a minute, forward."""
 
@@ -210,9 +214,9 @@ MUTANTS = (
         ),
         frozenset({7, 9}),
         steps=tuple(
-            _steps("wall-jump", "daemon", *(2 + i for i in range(8)), seconds=0.4, number=FORWARD)
+            _steps("wall-jump", "daemon", *(2 + i for i in range(20)), seconds=0.5, number=FORWARD)
         ),
-        seconds=12,
+        seconds=24,
     ),
     Mutant(
         "clock cap in the script instead of the claim",
@@ -253,9 +257,11 @@ MUTANTS = (
         ),
         frozenset({1}),
         topology=plan.REDIS,
-        steps=tuple(_steps("forget", "store", 4, 10, 16, seconds=0.2)),
-        seconds=20,
-        load=_load(agents=10, longest_ttls=3),
+        steps=tuple(_steps("forget", "store", 5, 14, 23, seconds=0.2)),
+        seconds=28,
+        # So many that somebody always waits.
+        load=_load(agents=18, clients=12, longest_ttls=3),
+        durations=UNHURRIED,
     ),
     Mutant(
         "grace too short",
@@ -270,15 +276,15 @@ MUTANTS = (
         topology=plan.REDIS,
         steps=tuple(
             one
-            for at in (4.0, 12.0, 20.0, 28.0)
+            for at in (5.0, 17.0, 29.0)
             for one in (
-                *_steps("agent-freeze", "run", *[at] * 6, seconds=5, number=0.5),
+                *_steps("agent-freeze", "run", *[at] * 6, seconds=9, number=0.5),
                 *_steps("forget", "store", at + 0.05, seconds=0.2),
             )
         ),
-        seconds=34,
-        # So many that somebody always waits.
+        seconds=38,
         load=_load(agents=18, clients=12, longest_ttls=3),
+        durations=UNHURRIED,
     ),
     Mutant(
         "a known lease answered in grace",
@@ -321,6 +327,7 @@ def try_out(mutant: Mutant, directory: Path, *, seed: int = 1) -> Verdict:
         seconds=mutant.seconds,
         seed=seed,
         load=mutant.load,
+        durations=mutant.durations,
         sources=broken,
     )
     history = rig.run()

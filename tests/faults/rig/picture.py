@@ -69,7 +69,7 @@ def draw(
     for one in violations:
         x = scale.x(one.at)
         parts.append(f'<line x1="{x}" x2="{x}" y1="10" y2="{bottom}" stroke="red"/>')
-    parts += _axis(scale, bottom)
+    parts = [*_axis(scale, bottom), *parts]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 30}">'
     ground = f'<style>{STYLE}</style><rect width="{WIDTH}" height="{bottom + 30}" fill="white"/>'
     return "\n".join([head, ground, *parts, "</svg>"]) + "\n"
@@ -92,9 +92,7 @@ def _plot(
 ) -> list[str]:
     everyone = _steps(runs)
     processes = _steps([run for run in runs if run.is_process])
-    seats = [(limit.since, limit.seats) for limit in sorted(limits, key=lambda one: one.since)]
-    if seats:
-        seats.append((scale.ended, seats[-1][1]))
+    seats = _in_force(limits, scale.began, scale.ended)
     most = max([n for _, n in everyone] + [n for _, n in seats], default=1)
 
     def y(number: float) -> float:
@@ -117,6 +115,15 @@ def _plot(
             parts.append(f'<path class="{kind}" d="{area}"/>')
     parts.append(f'<path class="s" d="{_path(scale, y, seats)}"/>')
     return parts
+
+
+def _in_force(limits: Iterable[Limit], began: float, ended: float) -> list[tuple[float, int]]:
+    ordered = [one for one in sorted(limits, key=lambda one: one.since) if one.since <= ended]
+    before = [one for one in ordered if one.since <= began][-1:]
+    shown = [
+        (max(one.since, began), one.seats) for one in ordered if one in before or one.since > began
+    ]
+    return [*shown, (ended, shown[-1][1])] if shown else []
 
 
 def _grid_step(most: int) -> int:

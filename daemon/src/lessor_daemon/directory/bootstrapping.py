@@ -137,12 +137,18 @@ class Bootstrapping:
             fields["idle"] = spec.idle_seconds
         if spec.groups:
             fields["policy"] = pack_policy(_group(one) for one in spec.groups)
-        if spec.name in await leases.license_names(self._store, org):
-            await self._licenses.change(
-                BOOTSTRAP, org, spec.name, fields, force=True, is_silent=is_silent
-            )
-        else:
-            await self._licenses.add(BOOTSTRAP, org, spec.name, fields, is_silent=is_silent)
+        if spec.name not in await leases.license_names(self._store, org):
+            try:
+                await self._licenses.add(BOOTSTRAP, org, spec.name, fields, is_silent=is_silent)
+            except Problem:
+                # Another daemon, which fills the same store, may have been quicker.
+                if spec.name not in await leases.license_names(self._store, org):
+                    raise
+            else:
+                return
+        await self._licenses.change(
+            BOOTSTRAP, org, spec.name, fields, force=True, is_silent=is_silent
+        )
 
     async def _apply_key(self, org: str, spec: KeySpec, *, is_silent: bool = True) -> None:
         known = next(
