@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import Renewal
 
 COLLECT_SECONDS = 0.002
+ENOUGH = MAX_RENEWALS // 2
+"""With so many leases waiting nobody is waited for: their share of a call is small already."""
 BATCHES_AT_ONCE = 2
 """Of one organization. More would only queue up in the store, which runs one script at a time."""
 MOST_PENDING = 50_000
@@ -142,7 +144,7 @@ class Renewals:
         """Flush batch after batch until nobody waits; then the next renewal starts anew."""
         try:
             while line.requests:
-                if not line.fills_a_batch:
+                if line.leases < ENOUGH:
                     await asyncio.sleep(COLLECT_SECONDS)
                 await self._answer(org, self._take_batch(line))
         finally:
