@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lessor.agent import tree
 from lessor.agent.cgroup import Cgroup, locate
-from lessor.agent.tree import Entry, below, describe, parse_stat, read_entry
+from lessor.agent.tree import Entry, Tree, below, describe, parse_stat, read_entry, walk
+from lessor.clock import now_ms
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 REST_OF_STAT = b" ".join(str(n).encode() for n in range(5, 24))
@@ -64,6 +72,76 @@ def test_a_circle_in_a_torn_listing_ends() -> None:
 def test_many_are_named_briefly() -> None:
     assert describe([entry(1, 0)]) == "p1 (pid 1)"
     assert describe([entry(n, 0) for n in range(10)]).endswith("p7 (pid 7) and 2 more")
+
+
+# Real trees --------------------------------------------------------------------------------------
+
+FAMILY = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        print("ready", flush=True)
+    time.sleep(1000)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def family() -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a group of its own, its child in another session, and the child of that."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, process_group=0
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    living = [child.pid, *(one.pid for one in walk(child.pid))]
+    yield child
+    for pid in living:
+        tree.send(pid, signal.SIGKILL)
+    child.stdout.close()
+    child.wait()
+
+
+def test_a_tree_is_found_without_a_look_at_all_other_processes(
+    family: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [one.pid for one in below(family.pid, tree.all_processes())]
+    monkeypatch.setattr(tree, "all_processes", lambda: pytest.fail("looked at strangers"))
+    assert [one.pid for one in walk(family.pid)] == whole
+    assert len(whole) == 2
+
+
+def test_where_the_kernel_lists_no_children_all_processes_are_read(
+    family: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(tree, "_children", lambda _: pytest.fail("there is no such file"))
+    assert len(list(walk(family.pid))) == 2
+
+
+def test_who_was_not_asked_in_time_is_left_to_the_kill(family: subprocess.Popen[bytes]) -> None:
+    stopping = Tree(family.pid, Cgroup(None))
+    stopping.ask(signal.SIGTERM, until_ms=now_ms() - 1)
+    assert len(stopping.members()) == 2
+    stopping.ask(signal.SIGTERM, until_ms=now_ms() + 60_000)
+    wait_until(lambda: len(stopping.members()) < 2, what="the one that listens to go")
+
+
+def test_the_process_group_is_killed_before_anything_that_may_have_to_wait(
+    family: subprocess.Popen[bytes],
+) -> None:
+    class Busy(Cgroup):
+        def kill(self) -> bool:
+            killed.append(family.wait(10))
+            return True
+
+    killed: list[int] = []
+    stopping = Tree(os.getpid(), Busy(None))
+    stopping.group = family.pid
+    stopping.kill()
+    assert killed == [-signal.SIGKILL]
 
 
 MOUNTS = (

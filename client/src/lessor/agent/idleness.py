@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .tree import all_processes, below
+from .tree import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Idleness:
 
     def look(self, root_pid: int, child_pid: int, now_ms: int) -> int:
         """For how many ms the tree below ``root_pid`` is idle; ``child_pid`` is the command."""
-        tree = below(root_pid, all_processes())
+        tree = list(walk(root_pid))
         ticks = sum(entry.ticks for entry in tree) if tree else None
         streams = _streams(child_pid, tree)
         if self._was_used(ticks, now_ms) or None in streams or streams != self._streams:
@@ -49,7 +49,7 @@ class Idleness:
 
     def overlook_output(self, root_pid: int, child_pid: int) -> None:
         """What has just been written to the terminal was written by us."""
-        self._streams = _streams(child_pid, below(root_pid, all_processes()))
+        self._streams = _streams(child_pid, list(walk(root_pid)))
 
     def _was_used(self, ticks: int | None, now_ms: int) -> bool:
         if ticks is None or self._ticks is None:

@@ -228,7 +228,7 @@ class Leash:
         members = self._tree.members()
         if self._watch.is_stopping:
             # Some may have been started after the others were asked.
-            self._tree.ask(self._options.stop_signal)
+            self._ask()
         elif members:
             self._line.send("leftover", len(members), describe(members))
             self._watch.stop(now, WHY_LEFTOVER)
@@ -243,10 +243,13 @@ class Leash:
             self._was_asked = True
             self._line.send("stopping", self._watch.why)
             if due == ASK:
-                self._tree.ask(self._options.stop_signal)
+                self._ask()
         if due == KILL:
             self._kill_rounds += 1
             self._tree.kill()
+
+    def _ask(self) -> None:
+        self._tree.ask(self._options.stop_signal, until_ms=self._watch.kill_at_ms)
 
     def _gone(self, why: str) -> None:
         self._is_alive = False

@@ -186,7 +186,8 @@ class Leashed:
             return
         if due == ASK and not self._asked_ourselves:
             self._asked_ourselves = True
-            self._tree.ask(self._options.stop_signal, spare=self.pid)
+            until_ms = self._watch.kill_at_ms
+            self._tree.ask(self._options.stop_signal, until_ms=until_ms, spare=self.pid)
         elif due == KILL:
             self._kill_all()
             raise LeashFailed("the leash does not answer")
