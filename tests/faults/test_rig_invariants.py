@@ -22,6 +22,7 @@ from faults.rig.history import (
     Limit,
     Ran,
     Rest,
+    Stall,
 )
 
 if TYPE_CHECKING:
@@ -155,6 +156,18 @@ def test_a_process_that_outlives_its_deadline_is_seen() -> None:
     asked = [ask("a", ACQUIRE, 0, GRANTED), ask("a", RENEW, 1, "", answered=None)]
     broken = history(ran=[run("a", 0.1, 3.2)], asked=asked)
     assert numbers(invariants.deadlines(broken)) == [2]
+
+
+def test_a_machine_that_gave_no_turns_is_allowed_for_up_to_the_margin() -> None:
+    asked = [ask("a", ACQUIRE, 0, GRANTED)]
+    late = history(ran=[run("a", 0.1, TTL + 0.4)], asked=asked)
+    late.stalls = [Stall(TTL - 0.2, TTL + 0.2)]
+    assert not invariants.deadlines(late)
+    late.stalls = [Stall(1.0, 1.4)]
+    assert numbers(invariants.deadlines(late)) == [2], "long before the deadline"
+    beyond = history(ran=[run("a", 0.1, TTL + MARGIN + 0.1)], asked=asked)
+    beyond.stalls = [Stall(TTL - 0.2, TTL + 2.0)]
+    assert numbers(invariants.deadlines(beyond)) == [2]
 
 
 # (3) ---------------------------------------------------------------------------------------------

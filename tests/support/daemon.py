@@ -14,7 +14,7 @@ from typing import Any
 from .calls import Caller
 from .waiting import wait_until
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 BOOTSTRAP = """
 [[organization]]
@@ -194,6 +194,13 @@ class DaemonProcess:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
         pids = [int(one) for one in children.split()]
         return pids[0] if pids else None
+
+    def store_socket(self) -> Path | None:
+        """Where the embedded store listens, as its process' title says; None while it is away."""
+        pid = self.store_pid()
+        title = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") if pid else ""
+        _, word, path = title.rstrip("\0 ").partition("unixsocket:")
+        return Path(path) if word else None
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the daemon was not started"

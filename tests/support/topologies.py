@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SERVICE = "lessor"
 PASSWORD = "hunter2"
 """Without one, who is refused as ``sentinel`` would be let in as nobody in particular."""
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 SLOTS = 16384
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import threading
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from support.calls import Caller
@@ -33,6 +36,7 @@ REPEATED_SHARE = 0.5
 ADMIN_SECONDS = 2.0
 START_SECONDS = 120.0
 """For a daemon to be ready again: its store may be away at the same time."""
+ADMIN_PATIENCE_SECONDS = 120.0
 
 
 class Faults:
@@ -44,6 +48,8 @@ class Faults:
         self._site = site
         self._agents = agents
         self._stores = StoreFaults(site)
+        self._quota_locks = {name: threading.Lock() for name in SEATS}
+        self._changes = itertools.count(1)
 
     def do(self, step: Step) -> None:
         """One step, until it is undone."""
@@ -206,25 +212,43 @@ class Faults:
         name = "kre" if int(step.number * 100) % 2 else "line"
         usual = SEATS[name]
         changed = usual + (-1, 1, -2, 2)[int(step.number * 1000) % 4]
-        self._set_seats(step, name, changed, usual)
-        time.sleep(step.seconds)
-        self._set_seats(step, name, usual, changed)
+        with self._quota_locks[name]:
+            self._set_seats(step, name, changed, usual)
+            time.sleep(step.seconds)
+            self._set_seats(step, name, usual, changed)
         return f"{name}: {changed} instead of {usual} seats"
 
     def _set_seats(self, step: Step, name: str, seats: int, before: int) -> None:
-        """Until it is answered: the quota in force must be known."""
+        """Until it is seen to be set: the quota in force must be known.
+
+        Each change has a mark, so that no state comes twice, and is made to the state that was
+        read: one that the network keeps back or repeats comes too late for good.
+        """
         path = f"/v1/orgs/{ORGANIZATION}/licenses/{name}"
+        mark = f"change {next(self._changes)}"
+        wanted = {
+            "seats": seats,
+            "machines": MACHINES[name] or "unlimited",
+            "product": mark,
+            "force": True,
+        }
         if seats > before:
             self.limits.append(Limit(name, now(), seats, MACHINES[name]))
 
         def is_set() -> bool:
+            caller = self._caller(step)
             try:
-                body = {"seats": seats, "machines": MACHINES[name] or "unlimited", "force": True}
-                return self._caller(step).call("PATCH", path, body).status == 200
-            except (OSError, ValueError):
-                return False
+                found = caller.call("GET", path)
+                if found.status != 200:
+                    return False
+                if (found.body["product"], found.body["seats"]) == (mark, seats):
+                    return True
+                caller.call("PATCH", path, wanted, headers={"If-Match": found.headers["ETag"]})
+            except (OSError, ValueError, HTTPException):
+                pass
+            return False
 
-        wait_until(is_set, 60, f"{name} to have {seats} seats")
+        wait_until(is_set, ADMIN_PATIENCE_SECONDS, f"{name} to have {seats} seats")
         if seats < before:
             self.limits.append(Limit(name, now(), seats, MACHINES[name]))
 

@@ -1,17 +1,19 @@
-"""The numbers of a run."""
+"""The numbers of a run that are about processes and seats. ``comeback.py`` has those of outages."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .history import ABSENT, ACQUIRE, GRANTED, KEPT_GOING, LOOK, RENEW, RENEWED
-from .invariants import lateness
+from .history import ABSENT, KEPT_GOING, LOOK, RELEASE, RELEASED
+from .invariants import is_excused, lateness
 
 if TYPE_CHECKING:
-    from .history import Fault, History
+    from .history import Fault, History, Ran
 
-OUTAGES = ("daemon-kill", "daemon-restart", "store-kill", "failover", "forget", "rollback")
+KILLERS = ("agent-kill", "leash-kill")
+"""After these one of agent and leash lives, and gives the seat back."""
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -24,68 +26,102 @@ def counts(history: History) -> dict[str, int]:
     """How much of everything there was."""
     processes = [run for run in history.ran if run.is_process]
     return {
-        "faults": sum(1 for one in history.faults if not one.note.startswith("no")),
+        "faults": sum(1 for one in history.faults if one.was_done),
         "processes that ran": len(processes),
         "virtual runs": len(history.ran) - len(processes),
         "requests": len(history.asked),
         "late or repeated requests": sum(1 for one in history.asked if one.late),
         "requests without an answer": sum(1 for one in history.asked if one.answered is None),
-        "healthy processes that lost their lease": sum(
-            1 for run in processes if run.how == "lost" and not run.touched
-        ),
+        "processes that lost their lease, untouched themselves": len(lost_untouched(history)),
     }
 
 
 def fault_counts(history: History) -> Counter[str]:
     """How often each kind was done."""
-    return Counter(fault.kind for fault in history.faults)
+    return Counter(fault.kind for fault in history.faults if fault.was_done)
 
 
-def past_deadline(history: History) -> list[float]:
-    """For runs whose lease ran out or was taken: last stamp less deadline, in seconds."""
+def lost_untouched(history: History) -> list[Ran]:
+    """Processes that were stopped since their lease ran out, and nothing was done to them."""
+    return [run for run in history.ran if run.is_process and run.how == "lost" and not run.touched]
+
+
+def past_deadline(history: History, *, excused: bool = False) -> list[float]:
+    """Last stamp less deadline, in seconds, of those that the deadline stopped.
+
+    Those are the ones that stamped within the last tenth of a ttl before it. ``excused``: instead,
+    what is excused from invariant 2.
+    """
     return [
         late
         for run, late in lateness(history)
-        if run.is_process and run.how != "done" and late > -1
+        if run.is_process and run.how != "done"
+        if is_excused(run) == excused and late > -history.ttl / 10
     ]
 
 
-def after_outages(history: History, verb: str) -> dict[str, list[float]]:
-    """By kind of outage: seconds from its end to the first answered renewal, or new grant."""
-    wanted = {RENEW: RENEWED, ACQUIRE: GRANTED}[verb]
-    good = sorted(
-        one.answered
-        for one in history.asked
-        if one.outcome == wanted and one.answered is not None and not one.late
-    )
-    found: dict[str, list[float]] = {}
-    for fault in history.faults:
-        if fault.kind in OUTAGES:
-            after = next((moment for moment in good if moment > fault.ended), None)
-            if after is not None and not _is_covered(history, fault, after):
-                found.setdefault(fault.kind, []).append(after - fault.ended)
+def given_back(history: History) -> list[float]:
+    """Seconds from the SIGKILL of an agent or a leash to the answer to the other's release."""
+    touched = {run.lease: run.touched for run in history.ran if run.is_process}
+    kills = {one.note: one for one in history.faults if one.kind in KILLERS and one.was_done}
+    found = []
+    for one in history.asked:
+        if one.verb != RELEASE or one.outcome != RELEASED or one.late or one.answered is None:
+            continue
+        kill = kills.get(one.lease)
+        if kill is None or len(touched.get(one.lease, ())) != 1 or one.sent < kill.began:
+            continue
+        if not history.disturbed_between(kill.began, one.answered):
+            found.append(one.answered - kill.began)
     return found
-
-
-def _is_covered(history: History, fault: Fault, until: float) -> bool:
-    """Whether another fault on the way of all makes this figure that one's."""
-    return any(
-        other is not fault
-        and other.target not in ("run", "admin")
-        and other.began <= until
-        and other.ended > fault.ended
-        for other in history.faults
-    )
 
 
 def abandoned(history: History) -> list[float]:
-    """Seconds from the last renewal of a client that died to the moment its seat was free."""
+    """How long a seat stayed taken whose client died, in seconds of the lease clock.
+
+    From the sending of its last answered request to the first answer that it is gone, each by the
+    reading that makes it look longest. Where the store forgot there is nothing to measure.
+    """
+    clock = _LeaseClock(history)
     found = []
     for asked in history.by_lease().values():
         extended = max((one.sent for one in asked if one.outcome in KEPT_GOING), default=None)
-        gone = [one.answered for one in asked if one.verb == LOOK and one.outcome == ABSENT]
-        if extended is None or not gone or gone[0] is None:
+        gone = [one for one in asked if one.verb == LOOK and one.outcome == ABSENT]
+        if extended is None or not gone or gone[0].answered is None:
             continue
-        if not history.disturbed_between(extended, gone[0]):
-            found.append(gone[0] - extended)
+        if history.forgot_between(extended - history.ttl, gone[0].answered):
+            continue
+        looks = [one for one in asked if one.verb == LOOK and one.sent < gone[0].sent]
+        # One that could not look in time cannot say when it went.
+        if not looks or gone[0].answered - looks[-1].sent > history.ttl / 10:
+            continue
+        seconds = clock.between(extended, gone[0].answered)
+        if seconds is not None:
+            found.append(seconds)
     return found
+
+
+class _LeaseClock:
+    def __init__(self, history: History) -> None:
+        self._readings = history.readings
+        self._times = [one.at for one in history.readings]
+
+    def between(self, began: float, ended: float) -> float | None:
+        """Seconds of the lease clock at most; None outside the readings."""
+        before = bisect_left(self._times, began) - 1
+        after = bisect_left(self._times, ended)
+        if before < 0 or after >= len(self._readings):
+            return None
+        return (self._readings[after].clock_ms - self._readings[before].clock_ms) / 1000
+
+
+def unprotected(history: History, fault_kind: str) -> list[float]:
+    """Of runs that this was done to and nobody could protect: seconds that they ran on."""
+    faults: dict[str, Fault] = {
+        one.note: one for one in history.faults if one.kind == fault_kind and one.was_done
+    }
+    return [
+        max(0.0, run.ended - faults[run.lease].began)
+        for run in history.ran
+        if run.is_process and run.lease in faults
+    ]

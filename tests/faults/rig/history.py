@@ -1,7 +1,7 @@
 """What a run of the rig wrote down: by the processes that ran and the clients that asked.
 
-Nothing in here comes from a store. All times are seconds of ``CLOCK_BOOTTIME``, which every process
-of a machine shares.
+Nothing that is judged comes from a store: ``outages`` and ``readings`` are for figures. All times
+are seconds of ``CLOCK_BOOTTIME``, which every process of a machine shares.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Verbs.
@@ -41,7 +42,8 @@ FORGETFUL = frozenset(
 )
 
 
-SETTINGS = ("ttl", "margin", "recovery", "caps")
+SETTINGS = ("ttl", "margin", "recovery", "caps", "topology")
+RECORDS = ("ran", "asked", "faults", "limits", "rest", "outages", "readings", "stalls")
 NOTHING_DONE = ("nobody", "nothing", "no ", "it was not", "it had gone")
 """How the note of a fault begins that found nobody to hit."""
 
@@ -136,6 +138,30 @@ class Rest:
     living_processes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The store took no write after ``began``, and took one again just before ``ended``."""
+
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the lease clock showed. For figures only."""
+
+    at: float
+    clock_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Who only wanted to wake up at ``began`` had to wait until ``ended`` for the machine."""
+
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class History:
     """One run. ``ttl``, ``margin`` and ``recovery`` in seconds, of all licenses alike.
@@ -152,20 +178,25 @@ class History:
     rest: list[Rest] = field(default_factory=list)
     caps: dict[str, tuple[str, int]] = field(default_factory=dict)
     recovery: float = 0.0
+    topology: str = ""
+    outages: list[Outage] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    stalls: list[Stall] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """One JSON object a line, the settings first."""
         with path.open("w", encoding="utf-8") as file:
             settings = {name: getattr(self, name) for name in SETTINGS}
             file.write(json.dumps(settings) + "\n")
-            for name in ("ran", "asked", "faults", "limits", "rest"):
+            for name in RECORDS:
                 for one in getattr(self, name):
                     file.write(json.dumps({name: asdict(one)}) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """What ``save`` wrote."""
-        kinds = {"ran": Ran, "asked": Asked, "faults": Fault, "limits": Limit, "rest": Rest}
+        types = (Ran, Asked, Fault, Limit, Rest, Outage, Reading, Stall)
+        kinds: dict[str, Callable[..., object]] = dict(zip(RECORDS, types, strict=True))
         with path.open(encoding="utf-8") as file:
             settings = json.loads(next(file))
             settings["caps"] = {name: tuple(cap) for name, cap in settings["caps"].items()}
@@ -190,6 +221,11 @@ class History:
             fault.kind in FORGETFUL and fault.began <= ended and fault.ended >= began
             for fault in self.faults
         )
+
+    def stalled_between(self, began: float, ended: float) -> float:
+        """Seconds of the machine's longest stall that touches this time."""
+        touching = (one for one in self.stalls if one.began <= ended and one.ended >= began)
+        return max((one.ended - one.began for one in touching), default=0.0)
 
     def disturbed_between(self, began: float, ended: float) -> bool:
         """Whether a fault was under way then that others than a single run could notice."""

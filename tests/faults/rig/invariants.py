@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .history import Asked, History, Ran
 
 KILL_SLACK = 0.1
-"""Seconds after the deadline within which a tree counts as dead in time: the kernel, and load."""
+"""Seconds after the deadline within which a tree counts as dead in time: the kernel needs some."""
 UNPROTECTED = frozenset({"agent+leash SIGKILL", "whole tree SIGSTOP"})
 """What no process can prevent, see docs/guarantees.md: measured, and excused by name."""
 
@@ -116,10 +116,13 @@ def deadlines(history: History) -> list[Violation]:
 
     That request is timed where it passed the proxy, later than it was sent, and its answer counts
     even if it came too late to be used: the true deadline is no later than the one judged by.
+    Where the machine gave no turns to those who only sleep, agent and leash had none either: they
+    are allowed the longest such time about the deadline, and never more than the margin.
     """
     found = []
     for run, late in lateness(history):
-        if late > KILL_SLACK and not is_excused(run):
+        stalled = history.stalled_between(run.ended - late - history.ttl / 4, run.ended)
+        if late > min(KILL_SLACK + stalled, history.margin) and not is_excused(run):
             what = f"lease {run.lease[:8]} ran {late * 1000:.0f} ms past its deadline"
             found.append(Violation(2, run.ended, what))
     return found

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import figures, picture
-from .history import ACQUIRE, RENEW
+from . import figures, picture, table
 from .invariants import NAMES
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def text(
         lines.append(f"| ({number}) {name} | {count} |")
     lines += ["", "| | |", "| --- | ---: |"]
     lines += [f"| {name} | {count} |" for name, count in figures.counts(history).items()]
-    lines += [f"| {name} | {value} |" for name, value in _times(history)]
+    lines += ["", *table.lines(table.Measured.of(history))]
     lines += ["", "| fault | times |", "| --- | ---: |"]
     lines += [f"| {kind} | {n} |" for kind, n in sorted(figures.fault_counts(history).items())]
     if violations:
@@ -60,24 +59,3 @@ def text(
         if len(violations) > SHOWN:
             lines.append(f"- and {len(violations) - SHOWN} more")
     return "\n".join(lines) + "\n"
-
-
-def _times(history: History) -> list[tuple[str, str]]:
-    late = figures.past_deadline(history)
-    found = [
-        ("last stamp of a stopped process after its deadline, p99", _ms(late, 0.99)),
-        ("the same, greatest", _ms(late, 1.0)),
-    ]
-    for kind, values in sorted(figures.after_outages(history, RENEW).items()):
-        found.append((f"renewals again after {kind}, p99 of {len(values)}", _ms(values, 0.99)))
-    for kind, values in sorted(figures.after_outages(history, ACQUIRE).items()):
-        found.append((f"grants again after {kind}, p99 of {len(values)}", _ms(values, 0.99)))
-    gone = figures.abandoned(history)
-    bound = history.ttl + history.margin + 0.5
-    name = f"seat of a dead holder free after its last renewal, greatest of {len(gone)}"
-    found.append((f"{name} (bound {bound:.2f} s)", _ms(gone, 1.0)))
-    return found
-
-
-def _ms(values: list[float], share: float) -> str:
-    return f"{figures.percentile(values, share) * 1000:.0f} ms" if values else "none"

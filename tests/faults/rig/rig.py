@@ -21,8 +21,10 @@ from .agents import Agents, living_processes
 from .clients import HABITS
 from .faults import Faults
 from .history import Asked, History, Ran, Rest
+from .metronome import Metronome
 from .proxy import Proxies
 from .site import CAPS, KEYS, ORGANIZATION, SEATS, Site
+from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +111,11 @@ class Rig:
             faults = Faults(site, agents)
             self._start_workers(site)
             stack.callback(self._end_workers)
+            watch = StoreWatch(site)
+            stack.callback(watch.finish)
+            watch.start()
+            metronome = Metronome(self.directory / "stalls")
+            stack.callback(metronome.finish)
             agents.start()
             stack.callback(agents.finish)
             self._do(faults)
@@ -116,8 +123,12 @@ class Rig:
             self._finish_workers()
             site.check()
             rest = self._come_to_rest(site)
+            watch.finish()
+            metronome.finish()
             history = History(self._durations.ttl, site.margin, rest=rest, caps=CAPS)
-            history.recovery = site.recovery
+            history.recovery, history.topology = site.recovery, self._topology
+            history.outages, history.readings = watch.outages, watch.readings
+            history.stalls = metronome.stalls()
             history.faults, history.limits = faults.done, faults.limits
             self._collect(history, agents, proxies.records)
         return history
