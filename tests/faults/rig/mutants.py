@@ -81,6 +81,15 @@ SLOW_ANSWERS = 0.016
 """The number of a step that means: answers only, by 2 s (``Faults._slowness``)."""
 UNHURRIED = replace(plan.SHORT, ttl=6.0, max_ttl=6.0)
 """Where those who hold a seat must outlast the restart of a store, also on a busy machine."""
+FORGOTTEN_HOLDERS = tuple(
+    one
+    for at in (5.0, 17.0, 29.0)
+    for one in (
+        *_steps("agent-freeze", "run", *[at] * 6, seconds=9, number=0.5),
+        *_steps("forget", "store", at + 0.05, seconds=0.2),
+    )
+)
+"""Runs that are not told that the store has forgotten them, and run on to their deadline."""
 FORWARD = 0.02
 """The number of a step that means: by a minute, forward."""
 
@@ -257,9 +266,8 @@ MUTANTS = (
         ),
         frozenset({1}),
         topology=plan.REDIS,
-        steps=tuple(_steps("forget", "store", 5, 14, 23, seconds=0.2)),
-        seconds=28,
-        # So many that somebody always waits.
+        steps=FORGOTTEN_HOLDERS,
+        seconds=38,
         load=_load(agents=18, clients=12, longest_ttls=3),
         durations=UNHURRIED,
     ),
@@ -274,14 +282,7 @@ MUTANTS = (
         ),
         frozenset({1}),
         topology=plan.REDIS,
-        steps=tuple(
-            one
-            for at in (5.0, 17.0, 29.0)
-            for one in (
-                *_steps("agent-freeze", "run", *[at] * 6, seconds=9, number=0.5),
-                *_steps("forget", "store", at + 0.05, seconds=0.2),
-            )
-        ),
+        steps=FORGOTTEN_HOLDERS,
         seconds=38,
         load=_load(agents=18, clients=12, longest_ttls=3),
         durations=UNHURRIED,
