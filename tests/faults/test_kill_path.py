@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.fake_server import CUT, SILENT, WELL
-from support.lessor_run import WITHOUT_CGROUP, is_alive
+from support.kill_path import (
+    KILL_SECONDS,
+    PATHS,
+    SOON_SECONDS,
+    STUBBORN,
+    TREES,
+    last,
+    last_deadline,
+    start_tree,
+)
+from support.lessor_run import is_alive
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -26,19 +36,6 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Run]
 
-STUBBORN = "trap '' TERM INT HUP; while :; do sleep 1; done"
-"""Ignores every polite signal."""
-
-ESCAPING = """
-setsid sh -c "trap '' TERM; while :; do sleep 1; done" &
-(setsid sleep 1000 > /dev/null &) &
-(sh -c 'sleep 1000 & sleep 1000' &) &
-exec sleep 1000
-"""
-"""Leaves its process group and session, double-forks, and runs on."""
-
-TREES = {"stubborn": STUBBORN, "escaping": ESCAPING}
-
 
 @pytest.fixture(params=sorted(TREES))
 def tree(request: pytest.FixtureRequest) -> str:
@@ -46,26 +43,12 @@ def tree(request: pytest.FixtureRequest) -> str:
     return TREES[request.param]
 
 
-@pytest.fixture(params=["cgroup", "proc"])
+@pytest.fixture(params=sorted(PATHS))
 def start(request: pytest.FixtureRequest, start: Start) -> Start:
-    """Both ways to find a tree: by its control group where there is one, or through ``/proc``."""
-    wrapper = WITHOUT_CGROUP if request.param == "proc" else ()
-    return lambda *arguments, **more: start(*arguments, wrapper=wrapper, **more)
-
-
-def last(server: FakeServer, what: str) -> float:
-    return [moment for name, moment in server.log if name == what][-1]
-
-
-def last_deadline(server: FakeServer) -> float:
-    """When the lease ends at the latest, by the last acquire or renewal that was answered."""
-    return max(m for name, m in server.log if name in ("acquire", "renew")) + server.ttl_ms / 1000
-
-
-def start_tree(start: Start, tree: str, *options: str) -> Run:
-    run = start("-l", "kre", "-k", "300ms", *options, "--", "sh", "-c", tree)
-    run.wait_for_tree(2 if tree == STUBBORN else 5)
-    return run
+    """A tree found in each of the ways in which it can be."""
+    return lambda *arguments, **more: start(
+        *arguments, **{**more, "wrapper": (*more.get("wrapper", ()), *PATHS[request.param])}
+    )
 
 
 def test_a_killed_agent_takes_the_whole_tree_with_it_and_the_seat_is_back_at_once(
@@ -87,7 +70,7 @@ def test_a_frozen_agent_loses_the_tree_by_the_deadline_and_the_leash_gives_the_s
     run = start_tree(start, tree)
     os.kill(run.agent, signal.SIGSTOP)
     deadline = last_deadline(server)
-    assert run.dead_after() < deadline
+    assert run.dead_after() < deadline + KILL_SECONDS
     wait_until(lambda: not server.leases, what="the release")
     os.kill(run.agent, signal.SIGCONT)
     assert run.wait() == 79
@@ -132,7 +115,7 @@ def test_a_frozen_leash_is_killed_with_the_tree_by_the_deadline(
     os.kill(leash, signal.SIGSTOP)
     frozen = time.monotonic()
     dead = run.dead_after()
-    assert dead < last_deadline(server)
+    assert dead < last_deadline(server) + KILL_SECONDS
     assert dead < frozen + 2 * server.ttl_ms / 1000
     assert run.wait() == 125
     assert not is_alive(leash)
@@ -159,7 +142,7 @@ def test_without_an_answer_the_tree_is_dead_by_the_deadline(
     run = start_tree(start, tree)
     server.mode = SILENT
     deadline = last_deadline(server)
-    assert run.dead_after() < deadline
+    assert run.dead_after() < deadline + KILL_SECONDS
     server.mode = WELL
     assert run.wait() == 79
 
@@ -190,7 +173,7 @@ def test_an_ended_lease_stops_the_tree_and_says_why(
     (lease_id,) = server.leases
     server.end(lease_id, "ended by ada@example.com")
     ended = time.monotonic()
-    assert run.dead_after() < ended + 3
+    assert run.dead_after() < ended + SOON_SECONDS
     assert run.wait() == 79
     assert "ended by ada@example.com" in run.stderr
 
@@ -206,6 +189,33 @@ def test_with_on_lost_warn_the_tree_outlives_its_lease(start: Start, server: Fak
     run.process.stdin.close()
     assert run.wait() == 5
     assert "THE LEASE IS LOST" in run.stderr
+
+
+def test_with_on_lost_warn_the_tree_outlives_its_deadline_and_says_so(
+    start: Start, server: FakeServer
+) -> None:
+    run = start("-l", "kre", "--on-lost", "warn", "--", "sh", "-c", "read line; exit 5", stdin=-1)
+    run.event("started")
+    server.mode = SILENT
+    deadline = last_deadline(server)
+    run.event("lost")
+    wait_until(lambda: time.monotonic() > deadline + 0.5, what="the deadline")
+    assert run.survivors()
+    assert "THE LEASE IS LOST" in run.stderr
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    server.mode = WELL
+    assert run.wait() == 5
+
+
+def test_with_on_lost_warn_a_killed_agent_still_takes_the_tree_with_it(
+    start: Start, server: FakeServer, tree: str
+) -> None:
+    run = start_tree(start, tree, "--on-lost", "warn")
+    killed = time.monotonic()
+    os.kill(run.agent, signal.SIGKILL)
+    assert run.dead_after() < killed + SOON_SECONDS
+    wait_until(lambda: not server.leases, what="the release")
 
 
 def test_descendants_that_outlive_the_command_are_named_and_stopped_before_the_release(
@@ -232,9 +242,9 @@ def test_thousands_of_grandchildren_are_all_stopped(start: Start, server: FakeSe
     run.wait_for_tree(1_501)
     server.mode = SILENT
     deadline = last_deadline(server)
-    assert run.dead_after() < deadline
+    assert run.dead_after() < deadline + KILL_SECONDS
     server.mode = WELL
-    assert run.wait() == 79
+    assert run.wait() in (79, 125), "the agent steps in if the leash is too busy to answer"
 
 
 def test_a_command_that_forks_on_while_it_is_killed_does_not_escape(
@@ -283,6 +293,6 @@ def test_a_whole_tree_that_was_frozen_is_dead_right_after_it_thaws(
         with suppress(ProcessLookupError):  # killed already by the one that thawed first
             os.kill(pid, signal.SIGCONT)
     thawed = time.monotonic()
-    assert run.dead_after() < thawed + 1
+    assert run.dead_after() < thawed + SOON_SECONDS
     assert run.wait() in (79, 125)
     wait_until(lambda: not server.leases, what="the release")

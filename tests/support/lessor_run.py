@@ -125,9 +125,19 @@ class Run:
         wait_until(lambda: len(self.survivors()) >= size, 20.0, f"{size} processes in the tree")
 
     def dead_after(self, seconds: float = 20.0) -> float:
-        """Waits until nothing of the tree lives; the monotonic time when that was seen."""
-        wait_until(lambda: not self.survivors(), seconds, "the tree to be dead")
-        return time.monotonic()
+        """Waits until nothing of the tree lives; the monotonic time when that was seen.
+
+        To look at all processes of a machine takes a while. So those that are known are watched,
+        and only once they are dead all are looked at, for any that came since.
+        """
+        give_up = time.monotonic() + seconds
+        known = self.survivors()
+        while True:
+            _wait_for_death(known, give_up - time.monotonic())
+            dead = time.monotonic()
+            known = self.survivors()
+            if not known:
+                return dead
 
     def end(self) -> None:
         """Kill whatever is left, by pid."""
@@ -143,10 +153,25 @@ class Run:
             self.process.stdin.close()
 
 
+def _wait_for_death(pids: set[int], seconds: float) -> None:
+    wait_until(lambda: not any(map(is_alive, pids)), seconds, "the tree to be dead")
+
+
 def is_alive(pid: int) -> bool:
     """Whether ``pid`` exists and is no zombie."""
+    return _state(pid) not in ("", "Z", "X")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a SIGSTOP has arrived at ``pid``."""
+    return _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    """The letter that ``/proc`` shows, or none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return False
-    return stat[stat.rfind(b")") + 2 : stat.rfind(b")") + 3] not in (b"Z", b"X")
+        return ""
+    begin = stat.rfind(b")") + 2
+    return stat[begin : begin + 1].decode()

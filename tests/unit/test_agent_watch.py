@@ -88,6 +88,21 @@ def test_without_enforcement_only_orders_stop_the_tree() -> None:
     assert watch.due(DEADLINE * 2 + 5_000) == KILL
 
 
+def test_who_wakes_up_past_the_deadline_kills_without_asking() -> None:
+    watch = held()
+    assert watch.due(50_000) == REST
+    # A suspend, or a frozen container: there was no time in between.
+    assert watch.due(DEADLINE + 3_600_000) == KILL
+    assert watch.why == AT_DEADLINE
+
+
+def test_a_suspend_that_ends_between_ask_and_kill_asks_first() -> None:
+    watch = held()
+    assert watch.due(50_000) == REST
+    assert watch.due(97_000) == ASK
+    assert watch.due(99_800) == KILL
+
+
 @given(
     ttl_ms=st.integers(1_000, 600_000),
     kill_after_ms=st.integers(0, 700_000),

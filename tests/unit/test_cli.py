@@ -210,3 +210,13 @@ def test_the_python_api_is_there_when_it_is_asked_for() -> None:
     loaded = modules_after("import lessor; lessor.acquire, lessor.NoSeat")
     assert {"lessor.lease", "lessor.errors"} <= loaded
     assert not loaded & {"aiohttp", "asyncio", "redis", "structlog", "lessor_daemon"}
+
+
+@pytest.mark.parametrize("command", ["run", "acquire", "release"])
+def test_without_processes_as_unix_has_them_the_user_is_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delattr("os.fork")
+    code, _, err = run(capfd, command)
+    assert code == exits.USAGE
+    assert f"lessor {command} needs Linux" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import __version__, exits
@@ -32,6 +33,8 @@ COMMANDS = {
     "serve": "the server (comes with lessor-daemon)",
     "version": "what is installed here",
 }
+
+_NEED_UNIX = frozenset({"run", "acquire", "release"})
 
 USAGE = "usage: lessor COMMAND [options]\n\ncommands:\n" + "".join(
     f"  {name:<10} {text}\n" for name, text in COMMANDS.items()
@@ -67,6 +70,8 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         complaint = f"{name!r} is not a command" if name else "say which command"
         raise UsageError(f"{complaint}; lessor --help lists them")
+    if name in _NEED_UNIX and not hasattr(os, "fork"):
+        raise UsageError(f"lessor {name} needs Linux, or with a weaker promise another Unix")
     module = __import__(f"lessor.commands.{name}", fromlist=["main"])
     code: int = module.main(arguments[1:])
     return code

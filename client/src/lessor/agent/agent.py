@@ -401,6 +401,8 @@ class Agent:
         if self._unstartable is not None:
             trouble = self._unstartable
             self._narrator.fail(f"{self._options.command[0]}: {trouble}")
+            if trouble.is_shortage:
+                return exits.LESSOR_FAILED
             return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
         if self._leashed.gone_why in _LOSS or status is None:
             return exits.LOST

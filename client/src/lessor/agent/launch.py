@@ -32,6 +32,11 @@ class Unstartable(Exception):
         """Whether there is no such command, rather than one that may not be executed."""
         return self.errno in (errno.ENOENT, errno.ENOTDIR)
 
+    @property
+    def is_shortage(self) -> bool:
+        """Whether the machine has no process or memory to spare: the command may be well."""
+        return self.errno in (errno.EAGAIN, errno.ENOMEM)
+
 
 def find_command(name: str, environ: Mapping[str, str]) -> str:
     """The file to execute. Raises ``Unstartable``, before any seat is asked for."""
@@ -83,8 +88,13 @@ def launch(
     must be deaf to SIGTTOU, or handing over the terminal would stop it.
     """
     parent_pid = os.getpid()
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    reading, writing = os.pipe()  # closed by exec, as every descriptor that Python makes
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(reading)
+        os.close(writing)
+        raise Unstartable(error.errno or errno.EAGAIN) from None
     if pid == 0:
         number = errno.ENOEXEC
         try:

@@ -195,6 +195,11 @@ class Leashed:
     def _kill_all(self) -> None:
         """Kill leash and tree, and wait until no descendant lives."""
         pause = select.poll()
+        self._tree.kill()
+        if not self._is_reaped:
+            # Without /proc nobody finds it, and outside Linux the command does not become our child
+            # when it dies: so neither may depend on who is left to be waited for.
+            send(self.pid, signal.SIGKILL)
         while self._reap():
             self._tree.kill()
             pause.poll(_KILL_ROUND_MS)

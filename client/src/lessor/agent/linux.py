@@ -19,7 +19,8 @@ _SIGKILL = 9
 
 WEAKER_ELSEWHERE = (
     "outside Linux the promise is weaker: a descendant that leaves the command's process group "
-    "can outlive the seat, and time spent suspended is not counted"
+    "can outlive the seat, the death of lessor may be noticed only at the deadline, and time spent "
+    "suspended is not counted"
 )
 
 

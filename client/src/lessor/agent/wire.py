@@ -90,6 +90,9 @@ class Line:
 
 def pair() -> tuple[Line, Line]:
     """The two ends; closed by exec."""
-    kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
-    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    try:
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        # Not Linux. A peer's death may show no sooner than at the deadline, by its silence.
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     return Line(one), Line(other)
