@@ -181,3 +181,24 @@ async def test_a_full_batch_does_not_wait_for_the_one_before_it_but_a_third_does
         script.gate.set()
         assert await asyncio.gather(*answers) == [list(range(500))] * 3
     assert len(script.calls) == 3
+
+
+async def test_a_call_that_hangs_holds_up_nobody_else(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(script, group)
+        script.gate.clear()
+        hanging = asyncio.create_task(collected.renew("acme", ids(1)))
+        await script.called.wait()
+        waiting = asyncio.create_task(collected.renew("acme", ids(2)))
+        await asyncio.sleep(0)
+        assert len(script.calls) == 1, "it may still come back soon"
+        monkeypatch.setattr(module, "STUCK_SECONDS", -1)
+        hung, script.gate = script.gate, asyncio.Event()
+        script.gate.set()
+        assert await collected.renew("acme", ids(3)) == [3]
+        assert await waiting == [2]
+        assert not hanging.done()
+        hung.set()
+        assert await hanging == [1]

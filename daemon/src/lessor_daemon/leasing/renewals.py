@@ -30,6 +30,9 @@ ENOUGH = MAX_RENEWALS // 2
 """With so many leases waiting nobody is waited for: their share of a call is small already."""
 BATCHES_AT_ONCE = 2
 """Of one organization. More would only queue up in the store, which runs one script at a time."""
+STUCK_SECONDS = 0.25
+"""Who has waited so long for a batch to come back is not waited for: a call whose answer was lost
+hangs for seconds, and meanwhile the store may be there again for all others."""
 MOST_PENDING = 50_000
 """Leases waiting for a batch, over all organizations; beyond it callers are told to come back."""
 
@@ -62,14 +65,23 @@ class Request:
 
 
 class _Line:
-    """The requests of one organization that wait for a batch, and how many tasks work them off."""
+    """The requests of one organization that wait for a batch.
+
+    ``workers`` are the tasks that work them off, each with when it last took a batch, by the event
+    loop's clock.
+    """
 
     __slots__ = ("leases", "requests", "workers")
 
     def __init__(self) -> None:
         self.requests: deque[Request] = deque()
         self.leases = 0
-        self.workers = 0
+        self.workers: dict[asyncio.Task[None] | None, float] = {}
+
+    def needs_a_worker(self, now: float) -> bool:
+        """Whether those that are not stuck are too few."""
+        able = sum(1 for since in self.workers.values() if now <= since + STUCK_SECONDS)
+        return not able or (self.fills_a_batch and able < BATCHES_AT_ONCE)
 
     @property
     def fills_a_batch(self) -> bool:
@@ -135,20 +147,23 @@ class Renewals:
         request = Request(renewals, answered)
         line.append(request)
         self._pending_leases += len(renewals)
-        if not line.workers or (line.fills_a_batch and line.workers < BATCHES_AT_ONCE):
-            line.workers += 1
-            self._group.create_task(self._work_off(org, line), name=f"renewals of {org}")
+        now = asyncio.get_running_loop().time()
+        if line.needs_a_worker(now):
+            work = self._work_off(org, line)
+            line.workers[self._group.create_task(work, name=f"renewals of {org}")] = now
         return request
 
     async def _work_off(self, org: str, line: _Line) -> None:
         """Flush batch after batch until nobody waits; then the next renewal starts anew."""
+        me, loop = asyncio.current_task(), asyncio.get_running_loop()
         try:
             while line.requests:
                 if line.leases < ENOUGH:
                     await asyncio.sleep(COLLECT_SECONDS)
+                line.workers[me] = loop.time()
                 await self._answer(org, self._take_batch(line))
         finally:
-            line.workers -= 1
+            del line.workers[me]
             if not line.workers:
                 del self._pending[org]
                 while line.requests:
