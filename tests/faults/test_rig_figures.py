@@ -122,6 +122,8 @@ def test_an_abandoned_seat_is_timed_by_the_lease_clock() -> None:
     readings = [Reading(0.9, 100_000), Reading(2.0, 101_000), Reading(9.0, 104_100)]
     found = history(*asked, readings=readings)
     assert rounded(figures.abandoned(found)) == [4.1]
+    unheard = Asked("path-0", RENEW, "a", "kre", "m", 3.0)
+    assert not figures.abandoned(history(*asked, unheard, readings=readings)), "it may have counted"
     found.faults = [Fault("forget", "store", 2, 3)]
     assert not figures.abandoned(found)
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .history import ABSENT, KEPT_GOING, LOOK, RELEASE, RELEASED
+from .history import ABSENT, ACQUIRE, KEPT_GOING, LOOK, RELEASE, RELEASED, RENEW
 from .invariants import is_excused, lateness
 
 if TYPE_CHECKING:
@@ -79,23 +79,26 @@ def given_back(history: History) -> list[float]:
 def abandoned(history: History) -> list[float]:
     """How long a seat stayed taken whose client died, in seconds of the lease clock.
 
-    From the sending of its last answered request to the first answer that it is gone, each by the
-    reading that makes it look longest. Where the store forgot there is nothing to measure.
+    From its last answer, which it lived to see, to the first answer that the seat is gone. Left out
+    are seats that a request without an answer may have kept later, those that nobody could look at
+    in time, and all where the store forgot.
     """
     clock = _LeaseClock(history)
     found = []
     for asked in history.by_lease().values():
-        extended = max((one.sent for one in asked if one.outcome in KEPT_GOING), default=None)
+        kept = [one.answered for one in asked if one.outcome in KEPT_GOING and one.answered]
         gone = [one for one in asked if one.verb == LOOK and one.outcome == ABSENT]
-        if extended is None or not gone or gone[0].answered is None:
+        if not kept or not gone or gone[0].answered is None:
             continue
-        if history.forgot_between(extended - history.ttl, gone[0].answered):
+        last, absent = max(kept), gone[0].answered
+        if history.forgot_between(last - history.ttl, absent):
+            continue
+        if any(one.verb in (ACQUIRE, RENEW) and one.answered is None for one in asked):
             continue
         looks = [one for one in asked if one.verb == LOOK and one.sent < gone[0].sent]
-        # One that could not look in time cannot say when it went.
-        if not looks or gone[0].answered - looks[-1].sent > history.ttl / 10:
+        if not looks or absent - looks[-1].sent > history.ttl / 10:
             continue
-        seconds = clock.between(extended, gone[0].answered)
+        seconds = clock.between(last, absent)
         if seconds is not None:
             found.append(seconds)
     return found
