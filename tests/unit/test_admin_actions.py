@@ -165,7 +165,7 @@ def test_on_a_terminal_the_answer_decides(
 def test_a_dry_run_asks_nobody_and_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     found = {"machines": ["a", "b"], "sessions_ended": 1}
     assert desk(dry_run=True).destroy("Remove?", lambda: dict(found), unwanted) is None
-    assert capfd.readouterr().out == "would: 2 machines, 1 sessions end\n"
+    assert capfd.readouterr().out == "would: 2 machines, 1 session ends\n"
 
 
 def test_the_completion_knows_every_command_action_and_option() -> None:
@@ -241,3 +241,19 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_names_as_they_are() -> Non
     asked = "Withdraw S from Ada@x? An online session ends at once."
     expected = "withdraw S from Ada@x; an online session ends at once"
     assert actions._deed(asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("coming", "said"),
+    [
+        ({"sessions_ended": 1, "keys_revoked": 1}, "1 session ends, 1 key is revoked"),
+        ({"sessions_ended": 2, "keys_revoked": 3}, "2 sessions end, 3 keys are revoked"),
+        ({"machines": ["one"], "sessions_ended": 0}, "1 machine"),
+    ],
+)
+def test_one_is_not_many(
+    coming: dict[str, object], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(argparse.Namespace(dry_run=True), {})
+    desk.destroy("Remove it?", lambda: coming, dict)
+    assert capfd.readouterr().out == f"would: {said}\n"

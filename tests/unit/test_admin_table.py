@@ -90,3 +90,20 @@ def test_no_colour_where_it_is_not_wanted_or_not_seen(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: bool(environ), raising=False)
     assert Style.of_stdout(environ).paint("x", "1") == "x"
+
+
+def test_what_goes_below_stands_under_its_row_whole_where_the_table_is_too_wide() -> None:
+    columns = [Column("ACTION", "action", firm=True), Column("CHANGE", "change", below=True)]
+    items: list[dict[str, object]] = [
+        {"action": "license.change", "change": "seats 5 → 10, product - → Katalon"},
+        {"action": "key.rotate"},
+    ]
+    wide = shown(columns, items, 80)
+    assert wide[1] == "license.change  seats 5 → 10, product - → Katalon"
+    assert shown(columns, items, 24) == [
+        "ACTION",
+        "license.change",
+        "    seats 5 → 10,",
+        "    product - → Katalon",
+        "key.rotate",
+    ]

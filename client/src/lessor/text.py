@@ -25,6 +25,11 @@ def _shown(char: str) -> str:
     return " " if char.isspace() else "?"
 
 
+def counted(number: object, noun: str, plural: str = "") -> str:
+    """``1 seat``, ``2 seats``; ``plural`` for what does not just get an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def say(message: str) -> None:
     """One ``lessor:`` line on stderr, without ever failing because nobody reads it."""
     try:

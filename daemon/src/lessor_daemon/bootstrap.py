@@ -59,7 +59,7 @@ class GroupSpec:
 class LicenseSpec:
     """A license. ``machines`` is the machine quota, None when it is unlimited.
 
-    Without ``groups`` the policy stays as it is, and so does the idle time-out with None.
+    Without ``groups`` the policy stays as it is, and so do expiry and idle time-out with None.
     """
 
     name: str
@@ -78,7 +78,7 @@ class KeySpec:
 
     ``secret`` is the whole key if the file gives one or ``secret_file`` already holds one. It is
     None when a key is to be made and written to ``secret_file``, or when a revocation needs none.
-    ``revoked`` None leaves a key as it is.
+    ``revoked`` None leaves a key as it is, and so does ``expires`` None.
     """
 
     name: str

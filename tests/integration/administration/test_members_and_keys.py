@@ -195,3 +195,47 @@ def test_a_key_revoked_at_run_time_stays_so_unless_the_file_says_otherwise(acme:
     assert after_a_restart() == 200
     file.write_text(said.replace("revoked = false", "revoked = true"))
     assert after_a_restart() == 403
+
+
+def test_a_key_rotated_at_run_time_stays_so_though_the_file_has_its_old_secret(acme: Acme) -> None:
+    old = acme.caller("run")
+    key_id = old.call("GET", "/v1/whoami").body["key"]["id"]
+    overlapping = acme.post(f"/keys/{key_id}/rotate", {"overlap": 3600}).body["secret"]
+    acme.daemon.restart()
+    assert (code(old), code(Caller(acme.daemon.url, overlapping))) == ("", "")
+    new = acme.post(f"/keys/{key_id}/rotate").body["secret"]
+    file = acme.daemon.directory / "run.key"
+
+    def after_a_restart() -> list[str]:
+        acme.daemon.restart()
+        return [code(Caller(acme.daemon.url, one)) for one in (old.key or "", new)]
+
+    assert after_a_restart() == ["unauthenticated", ""]
+    file.write_text(new)
+    assert after_a_restart() == ["unauthenticated", ""], "the file may follow"
+    file.write_text(old.key or "")
+    assert after_a_restart() == ["", "unauthenticated"], (
+        "what is put into the file anew is its word"
+    )
+
+
+def test_what_was_shortened_at_run_time_stays_so_where_the_file_says_nothing(acme: Acme) -> None:
+    key_id = acme.caller("run").call("GET", "/v1/whoami").body["key"]["id"]
+    ends = "2029-01-01T00:00:00Z"
+    acme.patch(f"/keys/{key_id}", {"expires": ends})
+    acme.patch("/licenses/kre", {"expires": ends})
+    acme.daemon.restart()
+    assert [acme.get(path).body["expires"] for path in (f"/keys/{key_id}", "/licenses/kre")] == [
+        ends,
+        ends,
+    ]
+
+
+def test_somebodys_own_key_is_not_the_files_because_of_its_name(acme: Acme) -> None:
+    people = [f"{name}@example.com" for name in ("olga", "adam", "mary", "mick")]
+    theirs = [acme.new_key(name="run", member=email)[1] for email in people]
+    (acme.daemon.directory / "run.key").unlink()
+    old = acme.caller("run")
+    acme.daemon.restart()
+    assert [code(one) for one in theirs] == [""] * 4
+    assert code(old) == "unauthenticated", "the new secret is the new key"

@@ -13,7 +13,7 @@ from lessor import exits
 from lessor.arguments import Parser
 from lessor.errors import Denied, UsageError, from_code
 from lessor.server import quote
-from lessor.text import clean, say
+from lessor.text import clean, counted, say
 
 from . import terminal
 from .api import Api
@@ -210,9 +210,19 @@ def _told(coming: Item) -> str:
     parts = []
     machines = coming.get("machines")
     if isinstance(machines, list):
-        parts.append(f"{len(machines)} machines")
-    for field, words in (("sessions_ended", "sessions end"), ("keys_revoked", "keys are revoked")):
-        number = coming.get(field)
-        if isinstance(number, int) and number:
-            parts.append(f"{number} {words}")
+        parts.append(counted(len(machines), "machine"))
+    if coming.get("sessions_ended"):
+        parts.append(sessions_end(coming))
+    if coming.get("keys_revoked"):
+        parts.append(keys_are_revoked(coming))
     return ", ".join(parts)
+
+
+def sessions_end(done: Item) -> str:
+    """How many sessions what was done ends, as part of a sentence."""
+    return counted(done.get("sessions_ended", 0), "session ends", "sessions end")
+
+
+def keys_are_revoked(done: Item) -> str:
+    """How many keys what was done revokes, as part of a sentence."""
+    return counted(done.get("keys_revoked", 0), "key is revoked", "keys are revoked")

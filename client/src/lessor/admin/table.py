@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 
 from lessor.text import clean
 
+from .terminal import Style
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from .terminal import Style
 
     Item = dict[str, object]
     Read = Callable[[Item], object]
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 _LONGEST = 400
 _NARROWEST = 6
 _GAP = 2
+_MARGIN = 4
 
 
 class Column:
     """One column. ``source`` is a field, dotted where nested, or a function of the item.
 
-    A ``firm`` column is never cut, because half of what it holds is of no use.
+    A ``firm`` column is never cut, because half of what it holds is of no use. One that goes
+    ``below`` is not cut either: in a table too wide for the terminal it stands under its row.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class Column:
         is_number: bool = False,
         firm: bool = False,
         is_state: bool = False,
+        below: bool = False,
     ) -> None:
         self.heading = heading
         self.is_number = is_number
         self.firm = firm or is_number or is_state
         self.is_state = is_state
+        self.below = below
         self._source = source
 
     def cell(self, item: Item) -> str:
@@ -73,6 +78,12 @@ def lines(
     columns: Sequence[Column], items: Sequence[Item], width: int | None, style: Style
 ) -> list[str]:
     """The table. A column that no item fills is left out. ``width`` None cuts nothing."""
+    notes: list[list[str]] = [[] for _ in items]
+    if width is not None and any(column.below for column in columns):
+        whole = lines(columns, items, None, Style(has_colour=False))
+        if max(map(_width, whole)) > width:
+            notes = [_below(columns, item, width) for item in items]
+            columns = [column for column in columns if not column.below]
     rows = [[column.cell(item) for column in columns] for item in items]
     kept = [i for i in range(len(columns)) if any(row[i] != "-" for row in rows)]
     columns = [columns[i] for i in kept]
@@ -85,14 +96,26 @@ def lines(
         _narrow(columns, widths, width)
     heading = _row(columns, [column.heading for column in columns], widths)
     found = [style.paint(_joined(heading), "1")]
-    for row in rows:
+    for row, note in zip(rows, notes, strict=True):
         cells = _row(columns, row, widths)
         cells = [
             style.state(cell) if column.is_state else cell
             for cell, column in zip(cells, columns, strict=True)
         ]
         found.append(_joined(cells))
+        found += note
     return found
+
+
+def _below(columns: Sequence[Column], item: Item, width: int) -> list[str]:
+    """What stands under a row, in as many lines as it takes."""
+    told = [text for column in columns if column.below and (text := column.cell(item)) != "-"]
+    margin = " " * _MARGIN
+    return [
+        line
+        for text in told
+        for line in textwrap.wrap(text, width, initial_indent=margin, subsequent_indent=margin)
+    ]
 
 
 def details(fields: Sequence[Column], item: Item, style: Style) -> list[str]:

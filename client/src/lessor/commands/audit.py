@@ -50,7 +50,7 @@ _COLUMNS = (
     Column("WHO", _who),
     Column("ACTION", "action", firm=True),
     Column("TARGET", "target"),
-    Column("CHANGE", _change),
+    Column("CHANGE", _change, below=True),
 )
 
 

@@ -9,6 +9,7 @@ from lessor_protocol.errors import Problem
 
 from lessor.admin import actions, files
 from lessor.arguments import Parser
+from lessor.text import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _backup(desk: Desk, options: Namespace) -> None:
     slugs = list(dict.fromkeys(one["slug"] for one in document["organizations"]))
     desk.out.done(
         {"file": options.file, "organizations": slugs},
-        f"wrote {len(slugs)} organizations to {options.file}",
+        f"wrote {counted(len(slugs), 'organization')} to {options.file}",
     )
 
 

@@ -101,7 +101,7 @@ def _revoke(desk: Desk, options: Namespace) -> None:
         lambda: desk.api.change("DELETE", path, query=query, if_match=seen.etag),
     )
     if done is not None:
-        ended = f"{done.get('sessions_ended', 0)} sessions end"
+        ended = actions.sessions_end(done)
         finish = "its sessions finish"
         desk.out.done(done, f"revoked {options.id}; {ended if options.end_sessions else finish}")
 

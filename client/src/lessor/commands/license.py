@@ -8,6 +8,7 @@ from lessor.admin import actions, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
+from lessor.text import counted
 
 from . import license_policy
 
@@ -25,7 +26,7 @@ SUMMARY = "licenses: seats, quotas and terms, and the registered users of named-
 def _expires(item: Item) -> str:
     moment = pick(item, "expires")
     days = pick(item, "expires_in_days")
-    return times.shown(moment) + (f" (in {days} days)" if isinstance(days, int) else "")
+    return times.shown(moment) + (f" (in {counted(days, 'day')})" if isinstance(days, int) else "")
 
 
 def _registered(item: Item) -> object:
@@ -90,7 +91,7 @@ def _show(desk: Desk, options: Namespace) -> None:
 def _add(desk: Desk, options: Namespace) -> None:
     body = {"name": options.name, "kind": options.kind, **_settings(options)}
     made = desk.api.change("POST", desk.path("licenses"), body)
-    desk.out.done(made, f"added {made.get('name')} with {made.get('seats')} seats")
+    desk.out.done(made, f"added {made.get('name')} with {counted(made.get('seats'), 'seat')}")
 
 
 def _set(desk: Desk, options: Namespace) -> None:
@@ -104,7 +105,7 @@ def _set(desk: Desk, options: Namespace) -> None:
     changed = desk.api.change("PATCH", desk.path("licenses", options.name), body)
     desk.out.done(
         changed,
-        f"{changed.get('name')} has {changed.get('seats')} seats, "
+        f"{changed.get('name')} has {counted(changed.get('seats'), 'seat')}, "
         f"{changed.get('available')} available",
     )
 
@@ -144,7 +145,7 @@ def _withdraw(desk: Desk, options: Namespace) -> None:
         desk.out.done(
             done,
             f"{options.email} is no registered user of {options.name} any more; "
-            f"{done.get('sessions_ended', 0)} sessions end",
+            f"{actions.sessions_end(done)}",
         )
 
 

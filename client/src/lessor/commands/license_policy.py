@@ -11,6 +11,7 @@ from lessor.admin.actions import Action, count
 from lessor.admin.files import read_text
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
+from lessor.text import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,12 +114,13 @@ def _try(desk: Desk, options: Namespace, path: str) -> None:
         return
     desk.out.text(
         f"{options.name}, sessions since {times.shown(found.get('since'))}: waits with "
-        f"{found.get('seats')} seats, and with {found.get('tried_seats')} as tried\n"
+        f"{counted(found.get('seats'), 'seat')}, and with {found.get('tried_seats')} as tried\n"
     )
     desk.out.list(_WAITS, _waits(found), nothing="no sessions")
     never = pick(found, "tried.never")
     if never:
-        desk.out.text(f"\n{never} sessions asked for more seats than there would ever be")
+        told = counted(never, "session")
+        desk.out.text(f"\n{told} asked for more seats than there would ever be")
     if found.get("is_whole") is False:
         desk.out.text("\nthere were more sessions than one dry run looks at: these are the latest")
 
@@ -144,10 +146,11 @@ def _waits(found: Item) -> list[Item]:
 def _drain(desk: Desk, options: Namespace) -> None:
     path = desk.path("licenses", options.name)
     changed = desk.api.change("PATCH", path, {"drained": not options.undo})
+    held = counted(changed.get("leases"), "seat is still held", "seats are still held")
     sentence = (
         f"{options.name} gives out seats again"
         if options.undo
-        else f"{options.name} is drained: nobody new, {changed.get('leases')} seats are still held"
+        else f"{options.name} is drained: nobody new, {held}"
     )
     desk.out.done(changed, sentence)
 

@@ -8,6 +8,7 @@ from lessor.admin import actions, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
+from lessor.text import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def _remove(desk: Desk, options: Namespace) -> None:
     if done is not None:
         machines = done.get("machines")
         number = len(machines) if isinstance(machines, list) else 0
-        ended = done.get("sessions_ended", 0)
-        desk.out.done(done, f"removed {number} machines; {ended} sessions end")
+        told = counted(number, "machine")
+        desk.out.done(done, f"removed {told}; {actions.sessions_end(done)}")
 
 
 def _filter(options: Namespace) -> Item:

@@ -61,8 +61,8 @@ def _remove(desk: Desk, options: Namespace) -> None:
     if done is not None:
         desk.out.done(
             done,
-            f"removed {options.email}: {done.get('sessions_ended', 0)} sessions end, "
-            f"{done.get('keys_revoked', 0)} keys are revoked",
+            f"removed {options.email}: {actions.sessions_end(done)}, "
+            f"{actions.keys_are_revoked(done)}",
         )
 
 

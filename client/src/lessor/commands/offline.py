@@ -14,7 +14,7 @@ from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
 from lessor.errors import LessorError, UsageError
 from lessor.offline import opened, returning, trust
-from lessor.text import say
+from lessor.text import counted, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def _issue(desk: Desk, options: Namespace) -> None:
     shown = made.get("offline")
     record: Item = shown if isinstance(shown, dict) else {}
     sentence = (
-        f"issued {record.get('serial')}: {record.get('seats')} seats of {record.get('license')} "
+        f"issued {record.get('serial')}: {counted(record.get('seats'), 'seat')} of "
+        f"{record.get('license')} "
         f"for {record.get('machine')} until {times.shown(record.get('expires'))}"
     )
     if options.output:
@@ -201,7 +202,8 @@ def _send(desk: Desk, receipt: str) -> None:
     except formats.BadFile as error:
         raise UsageError(f"the receipt cannot be read: {error}") from None
     done = desk.api.change("POST", desk.path("offline", serial, "return"), {"receipt": receipt})
-    desk.out.done(done, f"{serial} is returned: its {done.get('seats')} seats are free")
+    free = counted(done.get("seats"), "seat is free", "seats are free")
+    desk.out.done(done, f"{serial} is returned: its {free}")
 
 
 def _opened(desk: Desk, options: Namespace) -> opened.Opened:

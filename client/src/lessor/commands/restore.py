@@ -9,7 +9,7 @@ from lessor_protocol.errors import Problem
 from lessor.admin import actions, files
 from lessor.arguments import Parser
 from lessor.errors import NoAnswer, UsageError
-from lessor.text import say
+from lessor.text import counted, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +67,15 @@ def _restore(desk: Desk, options: Namespace) -> None:
             _send(desk, version, item, dry_run=False)
         except (Problem, NoAnswer):
             desk.progress.clear()
-            say(f"cut off after {len(made)} organizations ({', '.join(made) or 'none'}): {_AGAIN}")
+            whole = counted(len(made), "organization")
+            say(f"cut off after {whole} ({', '.join(made) or 'none'}): {_AGAIN}")
             raise
         if item.get("part", 1) == item.get("parts", 1):
             made.append(str(item.get("slug")))
         desk.progress.say(f"part {number} of {len(items)} restored …")
     desk.progress.clear()
     slugs = list(dict.fromkeys(str(item.get("slug")) for item in items))
-    told = f"{len(slugs)} organizations ({', '.join(slugs)})"
+    told = f"{counted(len(slugs), 'organization')} ({', '.join(slugs)})"
     told += f"; skipped {', '.join(sorted(skipped))}" if skipped else ""
     shown: Item = {"organizations": slugs, "dry_run": options.dry_run, "skipped": sorted(skipped)}
     desk.out.done(shown, f"would: make {told}" if options.dry_run else f"made {told}")

@@ -12,6 +12,7 @@ from lessor.connection import TimedOut, dial, poll_wait
 from lessor.endpoint import Endpoint, proxy_for
 from lessor.errors import NoAnswer, UsageError
 from lessor.resolver import Resolver
+from lessor.text import counted
 from lessor.tls import TlsConnection, failure, make_context
 from lessor.transport import Link
 
@@ -106,7 +107,7 @@ class Way:
         if not isinstance(ends, str):
             return ok("TLS", text)
         days = int((ssl.cert_time_to_seconds(ends) - wall_seconds) // 86_400)
-        text = f"{text}, valid for {days} days"
+        text = f"{text}, valid for {counted(days, 'day')}"
         if days < _CERTIFICATE_DAYS:
             return warning("TLS", text, "ask the operator of the server to renew it")
         return ok("TLS", text)

@@ -17,6 +17,7 @@ from lessor import machine
 from lessor.config import ClientConfig
 from lessor.errors import Denied, NoAnswer, UsageError
 from lessor.server import Server
+from lessor.text import counted
 
 from .opened import open_license
 from .seats import Seats
@@ -52,7 +53,8 @@ def open_for(options: Options, environ: Mapping[str, str]) -> OfflineServer:
             f"{options.offline} is of the license {license.license}, not {options.license}"
         )
     if options.least_seats > license.seats:
-        raise UsageError(f"{options.offline} has {license.seats} seats, fewer than are wanted")
+        held = counted(license.seats, "seat")
+        raise UsageError(f"{options.offline} has {held}, fewer than are wanted")
     return OfflineServer(opened)
 
 
@@ -94,9 +96,10 @@ class OfflineServer(Server):
                 labels=request.labels,
                 seats=taken,
             )
+        seats = counted(self._license.seats, "is", "are")
         full = Problem(
             "seats_exhausted",
-            f"all {self._license.seats} seats of the offline license are in use on this machine",
+            f"no seat of the offline license is free on this machine: {seats} in use",
             data={"holders": self._seats.holders()},
         )
         if request.wait_ms <= 0:

@@ -202,7 +202,8 @@ def _check_key(key: KeyRecord, slug: str) -> None:
         values.check_email(key.member, "member")
     if key.license:
         values.check_license_name(key.license, "license")
-    _refuse_unless(isinstance(key.digest, bytes) and isinstance(key.old_digest, bytes), "digest")
+    digests = (key.digest, key.old_digest, key.file_digest)
+    _refuse_unless(all(isinstance(one, bytes) for one in digests), "digest")
     numbers = (key.expires_wall_seconds, key.created_wall_seconds, key.old_until_wall_seconds)
     _refuse_unless(all(map(_is_count, numbers)), "times of a key")
 

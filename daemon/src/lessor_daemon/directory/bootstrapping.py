@@ -6,6 +6,7 @@ run at every start, and again when it was cut short.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lessor_protocol.credentials import split_api_key
@@ -131,8 +132,9 @@ class Bootstrapping:
             "seats": spec.seats,
             "machines": AS_SEATS if machines == spec.seats else machines,
             "ttl": spec.ttl_ms,
-            "expires": int(spec.expires.timestamp()) if spec.expires else 0,
         }
+        if spec.expires is not None:
+            fields["expires"] = int(spec.expires.timestamp())
         if spec.idle_seconds is not None:
             fields["idle"] = spec.idle_seconds
         if spec.groups:
@@ -151,24 +153,46 @@ class Bootstrapping:
         )
 
     async def _apply_key(self, org: str, spec: KeySpec, *, is_silent: bool = True) -> None:
-        known = next(
-            (one for one in await stored.api_keys(self._store, org) if one.name == spec.name), None
-        )
-        secret = spec.secret
-        if secret is None and spec.secret_file is not None:
-            if not spec.secret_file.exists():
-                write_private(spec.secret_file, api_keys.make_api_key() + "\n")
-            secret = spec.secret_file.read_text(encoding="ascii").strip()
-        if secret is not None:
-            key_id, plain = split_api_key(secret)
-            digest = api_keys.digest(plain)
-        elif known is not None:
+        key_id, digest = _read_secret(spec)
+        known = _known(await stored.api_keys(self._store, org), spec, key_id)
+        if not key_id:
             # A revocation that names no secret: it needs a key to revoke.
-            key_id, digest = known.key_id, known.digest
-        else:
+            if known is None:
+                return
+            key_id = known.key_id
+        taken = await stored.find_key(self._store, key_id)
+        is_ours = taken is None or (taken.org, taken.name) == (org, spec.name)
+        if not is_ours or not await stored.place_key(self._store, key_id, org):
+            raise Problem("conflict", f"the id of key {spec.name!r} belongs to another key")
+        if not org:
+            await stored.put_operator_key(
+                self._store, self._record(org, spec, key_id, digest, known)
+            )
             return
-        created = known.created_wall_seconds if known else self._wall_ms() // 1000
-        record = KeyRecord(
+        replaced: list[str] = []
+
+        async def decide() -> Plan[None]:
+            # Read anew: it may have been rotated or revoked a moment ago, by another daemon.
+            known = _known(await stored.api_keys(self._store, org), spec, key_id)
+            record = self._record(org, spec, key_id, digest, known)
+            edits = [] if known == record else [record.edit()]
+            replaced[:] = [known.key_id] if known is not None and known.key_id != key_id else []
+            edits += [Edit(key_names.api_keys(org), one) for one in replaced]
+            after = {"name": record.name, "scopes": sorted(record.scopes), "state": record.state}
+            return Plan(None, "bootstrap.key", key_id, None, after, edits, is_silent=is_silent)
+
+        await self._changes.make(org, BOOTSTRAP, decide)
+        await stored.forget_key_places(self._store, replaced)
+
+    def _record(
+        self, org: str, spec: KeySpec, key_id: str, digest: bytes, known: KeyRecord | None
+    ) -> KeyRecord:
+        """The key as the file wants it; what the file leaves open stays as it is.
+
+        A secret that stands in the file as it did when the file was applied last says nothing new:
+        the key may have been rotated since, because somebody else has read it.
+        """
+        made = KeyRecord(
             key_id=key_id,
             org=org,
             name=spec.name,
@@ -176,41 +200,52 @@ class Bootstrapping:
             scopes=spec.scopes,
             digest=digest,
             expires_wall_seconds=int(spec.expires.timestamp()) if spec.expires else 0,
-            state=_state(spec, key_id, known),
-            created_wall_seconds=created,
+            state=REVOKED if spec.revoked else "",
+            created_wall_seconds=known.created_wall_seconds if known else self._wall_ms() // 1000,
+            file_digest=digest,
         )
-        await self._write_key(org, record, known, is_silent=is_silent)
-
-    async def _write_key(
-        self, org: str, record: KeyRecord, known: KeyRecord | None, *, is_silent: bool
-    ) -> None:
-        taken = await stored.find_key(self._store, record.key_id)
-        is_ours = taken is None or (taken.org, taken.name) == (org, record.name)
-        if not is_ours or not await stored.place_key(self._store, record.key_id, org):
-            raise Problem("conflict", f"the id of key {record.name!r} belongs to another key")
-        if not org:
-            await stored.put_operator_key(self._store, record)
-            return
-
-        async def decide() -> Plan[None]:
-            edits = [] if known == record else [record.edit()]
-            if known is not None and known.key_id != record.key_id:
-                edits.append(Edit(key_names.api_keys(org), known.key_id))
-            after = {"name": record.name, "scopes": sorted(record.scopes), "state": record.state}
-            return Plan(
-                None, "bootstrap.key", record.key_id, None, after, edits, is_silent=is_silent
-            )
-
-        await self._changes.make(org, BOOTSTRAP, decide)
-        if known is not None and known.key_id != record.key_id:
-            await stored.forget_key_places(self._store, [known.key_id])
+        if known is None or known.key_id != key_id:
+            return made
+        is_same_secret = digest in (b"", known.file_digest, known.digest)
+        return replace(
+            known,
+            name=made.name,
+            member=made.member,
+            scopes=made.scopes,
+            expires_wall_seconds=made.expires_wall_seconds or known.expires_wall_seconds,
+            state=known.state if spec.revoked is None else made.state,
+            digest=known.digest if is_same_secret else digest,
+            old_digest=known.old_digest if is_same_secret else b"",
+            old_until_wall_seconds=known.old_until_wall_seconds if is_same_secret else 0,
+            file_digest=digest or known.file_digest,
+        )
 
 
-def _state(spec: KeySpec, key_id: str, known: KeyRecord | None) -> str:
-    """A key that was revoked at run time stays so unless the file says ``revoked = false``."""
-    if spec.revoked is None and known is not None and known.key_id == key_id:
-        return known.state
-    return REVOKED if spec.revoked else ""
+def _read_secret(spec: KeySpec) -> tuple[str, bytes]:
+    """Id and digest of the file's secret, which is made where it should be; empty for none."""
+    secret = spec.secret
+    if secret is None and spec.secret_file is not None:
+        if not spec.secret_file.exists():
+            write_private(spec.secret_file, api_keys.make_api_key() + "\n")
+        secret = spec.secret_file.read_text(encoding="ascii").strip()
+    if secret is None:
+        return "", b""
+    key_id, plain = split_api_key(secret)
+    return key_id, api_keys.digest(plain)
+
+
+def _known(records: list[KeyRecord], spec: KeySpec, key_id: str) -> KeyRecord | None:
+    """The key that the file means: by its id, else by its name the one that came from a file.
+
+    Never somebody's own key that merely has the same name.
+    """
+    named = [one for one in records if one.name == spec.name]
+    candidates = [
+        *(one for one in records if one.key_id == key_id),
+        *(one for one in named if one.file_digest),
+        *(one for one in named if one.member == (spec.member or "")),
+    ]
+    return next(iter(candidates), None)
 
 
 def _group(spec: GroupSpec) -> Group:

@@ -229,8 +229,9 @@ def entry_of(actor: Actor, plan: Plan[Any]) -> bytes:
 def _below_use(license: str, answer: scripts.QuotaAnswer) -> Problem:
     return Problem(
         "quota_below_use",
-        f"license {license!r} has {answer.leases} leases, {answer.offline_seats} offline seats, "
-        f"{answer.registered_users} registered users and {answer.machines} registered machines; "
+        f"license {license!r} is in use: leases {answer.leases}, offline seats "
+        f"{answer.offline_seats}, registered users {answer.registered_users}, registered machines "
+        f"{answer.machines}; "
         "end some, or force it: then the running finish and nothing new starts",
         data={
             "leases": answer.leases,

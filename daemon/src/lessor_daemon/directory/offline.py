@@ -208,7 +208,7 @@ def _refused(status: str, wanted: Wanted, available: int) -> Problem:
     if status == stored.FULL:
         return Problem(
             "seats_exhausted",
-            f"license {name!r} has {available} seats available, {wanted.seats} are wanted",
+            f"license {name!r} has too few seats available: {available}, wanted {wanted.seats}",
             data={"available": available, "holders": [], "hint": "end sessions or ask for fewer"},
         )
     if status == stored.MACHINES_FULL:

@@ -65,7 +65,7 @@ class RegisteredUsers:
             if len(users) >= use.seats:
                 raise Problem(
                     "seats_exhausted",
-                    f"all {use.seats} seats of license {license!r} have registered users; "
+                    f"each seat of license {license!r} ({use.seats}) has a registered user; "
                     "withdraw it from one, or add seats",
                     data={"seats": use.seats, "registered_users": len(users)},
                 )

@@ -41,7 +41,8 @@ class KeyRecord:
     """An API key without its secret. ``org`` "" is the operator's; times of 0 mean never.
 
     ``state`` is "", ``REVOKED`` or ``FINISHING``. After a rotation the secret behind ``old_digest``
-    is good until ``old_until``.
+    is good until ``old_until``. ``file_digest`` is of the secret that a bootstrap file named last,
+    empty for a key that is in none.
     """
 
     key_id: str
@@ -56,6 +57,7 @@ class KeyRecord:
     created_wall_seconds: int = 0
     old_digest: bytes = b""
     old_until_wall_seconds: int = 0
+    file_digest: bytes = b""
 
     def edit(self) -> Edit:
         """Writes this key."""
