@@ -16,6 +16,10 @@ KILLERS = ("agent-kill", "leash-kill")
 """After these one of agent and leash lives, and gives the seat back."""
 
 
+LOOKED_WITHIN = 0.3
+"""Seconds between two looks at a seat; where it took longer, nobody knows when it was free."""
+
+
 def percentile(values: list[float], share: float) -> float:
     """The value that ``share`` of them do not exceed; 0 of none."""
     ordered = sorted(values)
@@ -96,7 +100,7 @@ def abandoned(history: History) -> list[float]:
         if any(one.verb in (ACQUIRE, RENEW) and one.answered is None for one in asked):
             continue
         looks = [one for one in asked if one.verb == LOOK and one.sent < gone[0].sent]
-        if not looks or absent - looks[-1].sent > history.ttl / 10:
+        if not looks or absent - looks[-1].sent > LOOKED_WITHIN:
             continue
         seconds = clock.between(last, absent)
         if seconds is not None:
