@@ -84,6 +84,7 @@ def test_new_grants_are_judged_by_the_store() -> None:
 
 def test_an_agent_is_at_home_elsewhere_once_it_is_answered_again() -> None:
     kill = Fault("daemon-kill", "daemon", 10.0, 11.0, "daemon 0")
+    next_kill = Fault("daemon-kill", "daemon", 13.5, 14.0, "daemon 1")
     asked = [
         ask("moved", RENEW, 9.9, RENEWED),
         ask("moved", RENEW, 12.0, RENEWED, "path-1"),
@@ -91,7 +92,7 @@ def test_an_agent_is_at_home_elsewhere_once_it_is_answered_again() -> None:
         ask("not there", RENEW, 12.0, RENEWED, "path-1"),
     ]
     ran = [run("moved", 20, "done"), run("not there", 20, "done")]
-    found = comeback.at_home_elsewhere(history(*asked, ran=ran, faults=[kill]))
+    found = comeback.at_home_elsewhere(history(*asked, ran=ran, faults=[kill, next_kill]))
     # The next renewal was due 0.675 s after the last was sent.
     assert rounded(found) == [round(12.0 - (9.89 + 0.675), 3)]
 
@@ -130,7 +131,7 @@ def test_an_abandoned_seat_is_timed_by_the_lease_clock() -> None:
 
 def test_an_abandoned_seat_that_nobody_could_look_at_meanwhile_is_left_out() -> None:
     asked = [ask("a", ACQUIRE, 1.01, GRANTED), ask("a", LOOK, 2.0, PRESENT)]
-    asked.append(ask("a", LOOK, 8.9, ABSENT))
+    asked += [ask("a", LOOK, 8.8, "store_unavailable"), ask("a", LOOK, 8.9, ABSENT)]
     found = history(*asked, readings=[Reading(0.9, 0), Reading(9.0, 8_100)])
     assert not figures.abandoned(found)
 

@@ -116,7 +116,7 @@ def at_home_elsewhere(history: History) -> list[float]:
     due = timing.renew_after_ms(round(history.ttl * 1000)) / 1000 * 0.9
     ended = {run.lease: run.ended for run in history.ran if run.is_process and not run.touched}
     kills = [one for one in history.faults if one.kind == "daemon-kill" and one.was_done]
-    kills = [one for one in kills if not _others(history, one, one.began, one.ended + history.ttl)]
+    kills = [one for one in kills if not _others(history, one, one.began, one.began + history.ttl)]
     found = []
     for lease, asked in history.by_lease().items():
         kept = [one for one in asked if one.outcome in KEPT_GOING and not one.late]

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .history import ABSENT, ACQUIRE, KEPT_GOING, LOOK, RELEASE, RELEASED, RENEW
+from .history import ABSENT, ACQUIRE, KEPT_GOING, LOOK, PRESENT, RELEASE, RELEASED, RENEW
 from .invariants import is_excused, lateness
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def abandoned(history: History) -> list[float]:
             continue
         if any(one.verb in (ACQUIRE, RENEW) and one.answered is None for one in asked):
             continue
-        looks = [one for one in asked if one.verb == LOOK and one.sent < gone[0].sent]
+        looks = [one for one in asked if one.outcome == PRESENT and one.sent < gone[0].sent]
         if not looks or absent - looks[-1].sent > LOOKED_WITHIN:
             continue
         seconds = clock.between(last, absent)
