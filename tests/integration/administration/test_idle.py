@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 import lessor
 import pytest
 from support.streaming import StreamCaller
-from support.waiting import wait_until
+from support.waiting import wait_until, wait_until_async
 
 if TYPE_CHECKING:
     from support.administration import Acme
@@ -111,4 +112,30 @@ def test_a_python_program_that_says_when_it_is_used_is_warned(
             lambda: "idle" not in str(acme.caller("member").renew(held.id).body),
             what="the warning to be taken back",
         )
+        assert not held.lost.is_set()
+
+
+async def test_an_async_program_that_says_when_it_is_used_is_warned(acme: Acme) -> None:
+    acme.patch("/licenses/studio", {"idle_timeout": LEAST, "ttl": 5})
+    acme.post("/licenses/studio/registered-users", {"email": "mary@example.com"})
+    caller: Caller = acme.caller("member")
+    async with (
+        lessor.AsyncClient(caller.url, caller.key, machine="machine-1") as client,
+        client.acquire("studio") as held,
+    ):
+        assert held.idle_timeout == LEAST
+        held.touch()
+
+        async def is_warned() -> bool:
+            return bool(held.notices)
+
+        await wait_until_async(is_warned, 20, what="the warning")
+        assert held.notices[0].code == "idle"
+        held.touch()
+
+        async def is_taken_back() -> bool:
+            answer = await asyncio.to_thread(caller.renew, held.id)
+            return "idle" not in str(answer.body)
+
+        await wait_until_async(is_taken_back, what="the warning to be taken back")
         assert not held.lost.is_set()

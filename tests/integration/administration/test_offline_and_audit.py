@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lessor.commands import audit
 from lessor_protocol import offline as files
 from support.calls import Caller
 
@@ -103,6 +104,36 @@ def test_what_cannot_be_issued_is_refused(
     assert answer.code == code
 
 
+def test_offline_files_stay_valid_and_counted_when_their_user_is_withdrawn(acme: Acme) -> None:
+    mary = {"email": "mary@example.com"}
+    acme.post("/licenses/studio/registered-users", mary)
+    issued = issue(acme, license="studio")
+    path = f"/offline/{issued['offline']['serial']}"
+    acme.delete(f"/licenses/studio/registered-users/{mary['email']}")
+    acme.delete(f"/members/{mary['email']}?end_sessions=true")
+    files.read_license(issued["file"], public_keys(acme))
+    assert acme.get(path).body["state"] == "valid"
+    studio = acme.license("studio")
+    assert (studio["offline_seats"], studio["available"]) == (1, 1)
+    assert acme.patch("/licenses/studio", {"seats": 0}).code == "quota_below_use"
+
+
+def test_a_request_file_used_again_takes_other_seats_and_never_more_than_there_are(
+    acme: Acme,
+) -> None:
+    request = files.write_request(files.OfflineRequest("island-2", "laptop", "kre", 1))
+    issued = [issue(acme, request=request, license="kre", machine="island-2") for _ in range(2)]
+    assert len({one["offline"]["serial"] for one in issued}) == 2
+    assert (acme.license()["offline_seats"], acme.license()["available"]) == (2, 0)
+    again = acme.post("/offline", {"request": request, "duration": 60})
+    assert again.code == "seats_exhausted"
+    listed = acme.get("/offline?machine=island-2").body["items"]
+    assert len(listed) == 2, "whoever issues sees that the machine has some already"
+    for role in ("member", "run", "read", "operator"):
+        refused = acme.post("/offline", {"request": request, "duration": 60}, role)
+        assert refused.status in (403, 404), "a request is worth nothing without an admin"
+
+
 def test_a_license_may_forbid_offline_use_and_bounds_its_expiry(acme: Acme) -> None:
     acme.patch("/licenses/kre", {"expires": "2027-01-01T00:00:00Z"})
     body = {"license": "kre", "machine": "m", "expires": "2027-06-01T00:00:00Z"}
@@ -183,6 +214,27 @@ def test_the_audit_is_exported_as_csv_and_json_lines(acme: Acme) -> None:
     lines = acme.get("/audit?format=jsonl").body.splitlines()
     assert json.loads(lines[0])["after"] == {"product": "=1+1"}
     assert acme.get("/audit?format=csv").body.startswith("id,at,action,target")
+
+
+def test_the_audit_is_only_ever_added_to(acme: Acme) -> None:
+    acme.patch("/licenses/kre", {"seats": 3})
+    before = acme.get("/audit?limit=500").body["items"]
+    described = acme.daemon.anonymous().call("GET", "/openapi.json").body["paths"]
+    about = {path: set(found) for path, found in described.items() if "audit" in path}
+    assert about
+    assert all(found <= {"get", "parameters"} for found in about.values()), about
+    entry = f"/v1/orgs/acme/audit/{before[0]['id']}"
+    for role in ("operator", "owner"):
+        for path in ("/v1/orgs/acme/audit", entry):
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                answer = acme.caller(role).call(method, path, {"action": "nothing"})
+                assert answer.status in (404, 405), (role, method, path)
+    acme.delete("/licenses/kre")
+    acme.delete("/members/mary@example.com")
+    acme.caller("operator").call("POST", "/v1/offline-keys")
+    after = acme.get("/audit?limit=500").body["items"]
+    assert after[-len(before) :] == before
+    assert [one.name for one in audit.ACTIONS] == ["list"], "nor is there a command"
 
 
 def test_a_restart_that_changes_nothing_leaves_no_entry(acme: Acme) -> None:
