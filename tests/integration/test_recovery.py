@@ -142,3 +142,54 @@ def test_a_store_put_back_from_an_older_copy_is_noticed(
     renewal = until_answered(lambda: renew(ci, second))
     assert renewal.body["renewed"] == [second["id"]]
     assert acquire(ci, str(uuid.uuid4())).code == "recovering"
+
+
+@pytest.fixture
+def doubting(external: ExternalStore, make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
+    """A daemon that nobody told that the store is durable."""
+    assert external.server is not None
+    made = make_daemon(
+        *("--store", external.server.url, "--new-store", "--max-ttl", "2s"),
+        bootstrap=BOOTSTRAP,
+        LESSOR_TEST="1",
+        LESSOR_TEST_MIN_TTL="1s",
+        LESSOR_TEST_MARGIN="1s",
+        LESSOR_TEST_FAILOVER="1s",
+    )
+    made.start()
+    return made
+
+
+def test_a_store_that_lost_the_tail_of_its_log_gets_the_lease_back_and_revives_none(
+    external: ExternalStore, doubting: DaemonProcess
+) -> None:
+    ci = doubting.caller("ci")
+    first = acquire(ci, str(uuid.uuid4())).body["lease"]
+    size = external.log_size()
+    assert ci.call("DELETE", f"/v1/leases/{first['id']}").status == 204
+    second = acquire(ci, str(uuid.uuid4())).body["lease"]
+    external.kill()
+    external.cut_log(size + 5)  # the last write that is left is torn
+    external.start()
+    assert until_answered(lambda: renew(ci, second)).body["renewed"] == [second["id"]]
+    assert acquire(ci, str(uuid.uuid4())).code == "recovering"
+    assert acquire(ci, first["id"]).code == "recovering", "it knows the lease, and not of its end"
+
+
+def test_a_killed_store_that_may_have_lost_something_recovers_and_disturbs_nobody(
+    external: ExternalStore, doubting: DaemonProcess
+) -> None:
+    ci = doubting.caller("ci")
+    lease = acquire(ci, str(uuid.uuid4())).body["lease"]
+    external.kill()
+    external.start()
+    other = str(uuid.uuid4())
+    codes: set[str] = set()
+
+    def recovery_is_over() -> bool:
+        assert until_answered(lambda: renew(ci, lease)).body["renewed"] == [lease["id"]]
+        codes.add(acquire(ci, other).code)
+        return "seats_exhausted" in codes
+
+    wait_until(recovery_is_over, 30, "recovery to be over")
+    assert codes == {"recovering", "seats_exhausted"}

@@ -37,6 +37,20 @@ class ExternalStore:
         for path in sorted(self.directory.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
 
+    def log_size(self) -> int:
+        """Bytes of the log of writes so far."""
+        return self._log.stat().st_size
+
+    def cut_log(self, size: int) -> None:
+        """Lose the tail of the log: what a crash does to writes that were not on disk yet."""
+        with self._log.open("r+b") as file:
+            file.truncate(size)
+
+    @property
+    def _log(self) -> Path:
+        (found,) = self.directory.rglob("*.incr.aof")
+        return found
+
     def copy(self) -> dict[Path, bytes]:
         """What is on disk; each write is, as soon as it is answered."""
         return {path: path.read_bytes() for path in self.directory.rglob("*") if path.is_file()}

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
+from .waiting import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -112,6 +114,11 @@ class Contest:
         """How many began after ``moment`` (``time.monotonic``)."""
         with self._lock:
             return sum(1 for turn in self.turns if turn.began > moment)
+
+    def wait_for_turns(self, turns: int, seconds: float, what: str) -> None:
+        """Wait until so many more were taken."""
+        begin = time.monotonic()
+        wait_until(lambda: self.turns_since(begin) >= turns, seconds, what)
 
     def assert_promise_kept(self) -> None:
         """At no time two at once, and tokens that grow with each turn."""

@@ -35,6 +35,10 @@ class Proxy:
         """Let through what comes from now on; connections of the time before are broken."""
         self._is_cut = False
 
+    def lead_to(self, target_port: int) -> None:
+        """Lead to another port what connects from now on, as an address that is moved does."""
+        self._target_port = target_port
+
     def close(self) -> None:
         """End the proxy."""
         self._wake.send(b"x")
