@@ -165,7 +165,7 @@ def test_on_a_terminal_the_answer_decides(
 def test_a_dry_run_asks_nobody_and_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     found = {"machines": ["a", "b"], "sessions_ended": 1}
     assert desk(dry_run=True).destroy("Remove?", lambda: dict(found), unwanted) is None
-    assert capfd.readouterr().out == "would: 2 machines, 1 session ends\n"
+    assert capfd.readouterr().out == "would: remove (2 machines, 1 session ends)\n"
 
 
 def test_the_completion_knows_every_command_action_and_option() -> None:
@@ -256,4 +256,4 @@ def test_one_is_not_many(
 ) -> None:
     desk = Desk(argparse.Namespace(dry_run=True), {})
     desk.destroy("Remove it?", lambda: coming, dict)
-    assert capfd.readouterr().out == f"would: {said}\n"
+    assert capfd.readouterr().out == f"would: remove it ({said})\n"

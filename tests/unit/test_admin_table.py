@@ -6,6 +6,7 @@ import pytest
 from lessor.admin import table
 from lessor.admin.table import Column
 from lessor.admin.terminal import Style
+from lessor.commands import audit
 
 PLAIN = Style(has_colour=False)
 COLOUR = Style(has_colour=True)
@@ -107,3 +108,33 @@ def test_what_goes_below_stands_under_its_row_whole_where_the_table_is_too_wide(
         "    product - → Katalon",
         "key.rotate",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ({"seats": 5, "ttl": 30}, {"seats": 10, "ttl": 30}, "seats 5 → 10"),
+        ({"product": "KRE"}, {"product": ""}, "product KRE → -"),
+        (
+            {"state": "valid"},
+            {"state": "returned", "returned": "now"},
+            "state valid → returned, returned - → now",
+        ),
+        (None, {"name": "ci", "scopes": ["read", "run"], "text": ""}, "name=ci scopes=read,run"),
+        (
+            {"machines": [["kre", "isle"], ["kre", "rig"]]},
+            {"text": ""},
+            "machines=kre/isle,kre/rig",
+        ),
+        (
+            {"email": "a@b", "role": "member"},
+            {"keys_revoked": ["x"]},
+            "email=a@b role=member keys_revoked=x",
+        ),
+    ],
+)
+def test_what_the_audit_says_of_a_change_is_short_and_whole(
+    before: object, after: object, text: str
+) -> None:
+    item: dict[str, object] = {"action": "x.y", "before": before, "after": after}
+    assert audit._change(item) == text

@@ -33,7 +33,7 @@ _ADVICE = {
     "unauthenticated": "check LESSOR_API_KEY_FILE or LESSOR_API_KEY; lessor doctor tests the way",
     "revoked": "ask an admin for a new key",
     "forbidden": "ask an owner or an admin, or use a key that may (lessor status says which it is)",
-    "precondition_failed": "look at it again, and repeat if it is still what you want",
+    "precondition_failed": "then repeat this if it is still what you want",
     "quota_below_use": "lessor session list shows what could end, --force forces it",
     "rate_limited": "wait a little",
     "recovering": "try again in a minute",
@@ -77,10 +77,10 @@ class Desk:
         or not allowed before anybody is asked.
         """
         coming = preview()
-        if self._is_dry:
-            self.out.done(coming, f"would: {_told(coming) or _deed(question)}")
-            return None
         told = _told(coming)
+        if self._is_dry:
+            self.out.done(coming, f"would: {_deed(question)}{f' ({told})' if told else ''}")
+            return None
         asked = f"{question} ({told})" if told else question
         if not self._is_sure and not terminal.confirm(asked):
             say("nothing was done")

@@ -26,22 +26,34 @@ def _who(item: Item) -> object:
 
 
 def _change(item: Item) -> str:
-    """The fields that changed, ``seats 5 → 10``; those of something new or gone as they are."""
+    """The fields that changed, ``seats 5 → 10``; those of something new or gone as they are.
+
+    Of what is gone the audit may also say what that entailed, such as the keys revoked with it.
+    """
     before, after = item.get("before"), item.get("after")
     old = before if isinstance(before, dict) else {}
     new = after if isinstance(after, dict) else {}
-    if not old or not new:
-        filled = {name: value for name, value in (new or old).items() if value not in (None, "")}
-        return " ".join(f"{name}={_short(value)}" for name, value in filled.items())
+    is_change = bool(old.keys() & new.keys())
+    old, new = _filled(old), _filled(new)
+    if not is_change:
+        return " ".join(f"{name}={_short(value)}" for name, value in {**old, **new}.items())
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(
         f"{name} {_short(old.get(name))} → {_short(new.get(name))}" for name in changed
     )
 
 
+def _filled(fields: Item) -> Item:
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+
+
 def _short(value: object) -> str:
+    """A value in few characters: ``kre/isle,kre/rig`` for a list of such pairs."""
     if value is None:
         return "-"
+    if isinstance(value, list) and not any(isinstance(one, dict) for one in value):
+        pairs = ["/".join(map(_short, one)) if isinstance(one, list) else one for one in value]
+        return ",".join(map(_short, pairs))
     return value if isinstance(value, str) else json.dumps(value)
 
 
