@@ -88,7 +88,7 @@ def refusal(license: str, refused: NotGranted) -> Problem:
     if refused.why == "not_started":
         return Problem("license_expired", f"the term of license {license!r} has yet to begin")
     if refused.status == "too_many":
-        text = f"of license {license!r} no more seats than {refused.why} can be free together"
+        text = f"the seats of {license!r} that can be free at once are at most {refused.why}"
         return Problem("invalid", text, data={"field": "seats"})
     texts = {
         "conflict": "this id belongs to another acquire",
