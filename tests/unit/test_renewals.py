@@ -1,4 +1,4 @@
-"""Renewals of a few milliseconds travel in one call, and none is lost or mixed up."""
+"""Renewals that come together travel in one call, and none is lost or mixed up."""
 
 from __future__ import annotations
 
@@ -84,14 +84,18 @@ async def test_a_failure_reaches_each_caller_and_the_next_batch_works(script: Sc
 
 
 async def test_a_caller_that_went_away_does_not_hold_up_the_others(script: Script) -> None:
+    script.gate.clear()
     async with asyncio.TaskGroup() as group:
         collected = Renewals(script, group)
-        leaver = asyncio.ensure_future(collected.renew("acme", ids(1)))
-        stayer = asyncio.ensure_future(collected.renew("acme", ids(2)))
+        first = asyncio.ensure_future(collected.renew("acme", ids(1)))
+        await script.called.wait()
+        leaver = asyncio.ensure_future(collected.renew("acme", ids(2)))
+        stayer = asyncio.ensure_future(collected.renew("acme", ids(3)))
         await asyncio.sleep(0)
         leaver.cancel()
-        assert await stayer == [2]
-    assert script.calls == [("acme", ids(2))]
+        script.gate.set()
+        assert await asyncio.gather(first, stayer) == [[1], [3]]
+    assert [called for _, called in script.calls] == [ids(1), ids(3)]
 
 
 async def test_what_comes_while_a_call_is_under_way_fills_the_next_one(script: Script) -> None:
@@ -149,20 +153,22 @@ async def test_a_withdrawn_request_is_neither_sent_nor_answered(script: Script) 
 
 async def test_whoever_still_waits_when_the_daemon_ends_is_told(script: Script) -> None:
     told: list[list[Result] | Exception] = []
+    script.gate.clear()
 
     async def serve() -> None:
         async with asyncio.TaskGroup() as group:
-            Renewals(script, group).submit("acme", ids(1), told.append)
+            collected = Renewals(script, group)
+            collected.submit("acme", ids(1), told.append)
+            await script.called.wait()
+            collected.submit("acme", ids(2), told.append)
             await asyncio.Event().wait()
 
     serving = asyncio.ensure_future(serve())
-    await asyncio.sleep(0)
+    await script.called.wait()
     await asyncio.sleep(0)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
-    (outcome,) = told
-    assert isinstance(outcome, Problem)
-    assert outcome.code == "draining"
+    assert [told_one.code for told_one in told if isinstance(told_one, Problem)] == ["draining"] * 2
 
 
 async def test_a_full_batch_does_not_wait_for_the_one_before_it_but_a_third_does(
@@ -202,3 +208,21 @@ async def test_a_call_that_hangs_holds_up_nobody_else(
         assert not hanging.done()
         hung.set()
         assert await hanging == [1]
+
+
+async def test_only_requests_of_several_leases_wait_a_moment_for_more(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", pause)
+    for sizes, waits in (((1, 1), False), ((1, 2), True), ((2,), True), ((500,), False)):
+        pauses.clear()
+        async with asyncio.TaskGroup() as group:
+            collected = Renewals(script, group)
+            for size in sizes:
+                collected.submit("acme", ids(*range(size)), lambda _: None)
+        assert bool(pauses) is waits, sizes

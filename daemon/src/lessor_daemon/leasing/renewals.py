@@ -1,9 +1,8 @@
-"""Renewals, collected: one script call per organization carries those of a few milliseconds.
+"""Renewals, collected: one script call per organization carries all that came meanwhile.
 
-A renewal alone costs the store a call; five hundred in one call cost little more. So the first
-renewal of an organization opens a batch, those that come while it is open ride along, and while a
-batch is under way the next one fills. A full one need not wait for it: the store works on one while
-the daemon answers the other.
+A renewal alone costs the store a call; five hundred in one call cost little more. So those that
+come while a batch is under way ride along in the next one. A full one need not wait for it: the
+store works on one while the daemon answers the other.
 
 ``submit`` takes a callback instead of making a task and a future for each request: a stream brings
 tens of thousands of them a second. ``renew`` is the same for who would rather await.
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import Renewal
 
 COLLECT_SECONDS = 0.002
+"""How long a batch waits for more where requests have several leases each: these keep the store
+busy, and a fuller call costs it less. Requests of one lease keep the daemon busy, which gains
+nothing from waiting (docs/performance.md)."""
 ENOUGH = MAX_RENEWALS // 2
 """With so many leases waiting nobody is waited for: their share of a call is small already."""
 BATCHES_AT_ONCE = 2
@@ -82,6 +84,10 @@ class _Line:
         """Whether those that are not stuck are too few."""
         able = sum(1 for since in self.workers.values() if now <= since + STUCK_SECONDS)
         return not able or (self.fills_a_batch and able < BATCHES_AT_ONCE)
+
+    @property
+    def gains_by_waiting(self) -> bool:
+        return len(self.requests) < self.leases < ENOUGH
 
     @property
     def fills_a_batch(self) -> bool:
@@ -158,7 +164,7 @@ class Renewals:
         me, loop = asyncio.current_task(), asyncio.get_running_loop()
         try:
             while line.requests:
-                if line.leases < ENOUGH:
+                if line.gains_by_waiting:
                     await asyncio.sleep(COLLECT_SECONDS)
                 line.workers[me] = loop.time()
                 await self._answer(org, self._take_batch(line))
