@@ -8,15 +8,8 @@ from lessor.errors import NoAnswer
 from lessor.server import Server
 from lessor_protocol import codec
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import (
-    AcquireRequest,
-    Lease,
-    Machine,
-    Process,
-    Queued,
-    Renewal,
-    RenewAnswer,
-)
+from lessor_protocol.messages import AcquireRequest, Lease, Machine, Process, Renewal, RenewAnswer
+from lessor_protocol.queued import Queued
 from support.raw_server import RawServer, answer, answer_always
 
 LEASE_ID = bytes(range(16))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
-from lessor_protocol.messages import MAX_CERTIFICATE
+from lessor_protocol.message import MAX_CERTIFICATE
 from support.calls import JSON, MSGPACK
 from support.daemon import DaemonProcess
 from support.raw import RawConnection

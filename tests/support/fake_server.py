@@ -14,15 +14,9 @@ from typing import Any
 from lessor_protocol import codec
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import (
-    AcquireRequest,
-    Holder,
-    Lease,
-    Queued,
-    RenewAnswer,
-    RenewRequest,
-)
+from lessor_protocol.messages import AcquireRequest, Lease, RenewAnswer, RenewRequest
 from lessor_protocol.messages import Lost as LostLease
+from lessor_protocol.queued import Holder, Queued
 
 WELL = "well"
 SILENT = "silent"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor.agent import explain, wire
 from lessor.agent.narrator import NORMAL, QUIET, VERBOSE, Events, Narrator, Outlet
-from lessor_protocol.messages import Estimate, Holder
+from lessor_protocol.queued import Estimate, Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lessor_daemon.leasing.certificate import Claims, issue, read
-from lessor_protocol.messages import MAX_CERTIFICATE
+from lessor_protocol.message import MAX_CERTIFICATE
 
 SECRET = b"s" * 32
 CLAIMS = Claims(

@@ -7,7 +7,8 @@ from lessor.ci import labels
 from lessor.errors import UsageError
 from lessor.wish import make_request, merge_labels
 from lessor_protocol.fields import Reader, is_plain_text
-from lessor_protocol.messages import MAX_LABEL_TEXT, MAX_LABELS, AcquireRequest
+from lessor_protocol.message import MAX_LABEL_TEXT, MAX_LABELS
+from lessor_protocol.messages import AcquireRequest
 
 GITHUB = {
     "GITHUB_ACTIONS": "true",

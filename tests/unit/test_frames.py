@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lessor_protocol import codec, frames
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import MAX_RENEWALS, Renewal, RenewAnswer, RenewRequest
+from lessor_protocol.message import MAX_RENEWALS
+from lessor_protocol.messages import Renewal, RenewAnswer, RenewRequest
 
 ID = "8f14e45f-ceea-467f-a8a2-2f4d1a7d4c3e"
 RAW = uuid.UUID(ID).bytes

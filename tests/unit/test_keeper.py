@@ -13,15 +13,14 @@ from lessor_protocol.errors import Problem
 from lessor_protocol.lease import NEVER
 from lessor_protocol.messages import (
     AcquireRequest,
-    Holder,
     Lease,
     Lost,
     Machine,
     Process,
-    Queued,
     Renewal,
     RenewAnswer,
 )
+from lessor_protocol.queued import Holder, Queued
 
 LEASE_ID = bytes(range(16))
 HOLDER = Holder("ada", "rig-1", "pytest", {}, "2026-01-01T00:00:00Z")

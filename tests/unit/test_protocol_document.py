@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from lessor.http1 import ResponseReader, format_request
-from lessor_protocol import codec, fields, lease, messages, timing
+from lessor_protocol import codec, fields, lease, message, timing
 from lessor_protocol.errors import (
     HOLDING_KEEPS_ON,
     HTTP_STATUS,
@@ -14,7 +14,8 @@ from lessor_protocol.errors import (
     TRANSIENT,
     Problem,
 )
-from lessor_protocol.messages import AcquireRequest, Lease, Queued, RenewAnswer, RenewRequest
+from lessor_protocol.messages import AcquireRequest, Lease, RenewAnswer, RenewRequest
+from lessor_protocol.queued import Queued
 from lessor_protocol.watch import WatchAnswer, WatchRequest
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -135,9 +136,9 @@ def test_the_table_of_codes_is_complete_and_true() -> None:
         f"| values in a message | {codec.MAX_ITEMS:,} |",
         f"| names, ids, users | {fields.MAX_NAME} characters |",
         f"| `command`, `reason` | {fields.MAX_TEXT:,} characters |",
-        f"| labels | {messages.MAX_LABELS}, each name 64 and each value {messages.MAX_LABEL_TEXT} ",
-        f"| `certificate` | {messages.MAX_CERTIFICATE:,} characters |",
-        f"| leases in a renewal or a watch | {messages.MAX_RENEWALS} |",
+        f"| labels | {message.MAX_LABELS}, each name 64 and each value {message.MAX_LABEL_TEXT} ",
+        f"| `certificate` | {message.MAX_CERTIFICATE:,} characters |",
+        f"| leases in a renewal or a watch | {message.MAX_RENEWALS} |",
     ],
 )
 def test_the_limits_are_the_codes(line: str) -> None:

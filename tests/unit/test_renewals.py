@@ -218,7 +218,7 @@ async def test_only_requests_of_several_leases_wait_a_moment_for_more(
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(module.asyncio, "sleep", pause)
+    monkeypatch.setattr("lessor_daemon.leasing.renewals.asyncio.sleep", pause)
     for sizes, waits in (((1, 1), False), ((1, 2), True), ((2,), True), ((500,), False)):
         pauses.clear()
         async with asyncio.TaskGroup() as group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lessor_protocol.messages import MAX_LABEL_TEXT
+from lessor_protocol.message import MAX_LABEL_TEXT
 
 from .text import clean
 

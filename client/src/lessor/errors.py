@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lessor_protocol.messages import Holder
+    from lessor_protocol.queued import Holder
 
 _USAGE = frozenset({"malformed", "invalid", "too_large", "unsupported_type", "unsupported_version"})
 _LOST = frozenset({"lease_ended", "expired"})

@@ -13,13 +13,9 @@ import time
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import (
-    UNLIMITED_WAIT_MS,
-    Lease,
-    Renewal,
-    blocked_by_of,
-    holders_of,
-)
+from lessor_protocol.message import UNLIMITED_WAIT_MS
+from lessor_protocol.messages import Lease, Renewal
+from lessor_protocol.queued import blocked_by_of, holders_of
 
 from .agent import explain
 from .clock import now_ms
@@ -32,7 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lessor_protocol.messages import AcquireRequest, Estimate, Holder, Lost
+    from lessor_protocol.messages import AcquireRequest, Lost
+    from lessor_protocol.queued import Estimate, Holder
 
     from .errors import LessorError
     from .notice import OnNotice

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from lessor_protocol.messages import Estimate, Holder
     from lessor_protocol.messages import Lease as Grant
+    from lessor_protocol.queued import Estimate, Holder
 
     from .notice import Notice, OnNotice
 

@@ -10,7 +10,8 @@ from lessor_protocol import PROTOCOL_VERSION, codec
 from lessor_protocol.errors import HTTP_STATUS, Problem
 from lessor_protocol.fields import Reader
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
+from lessor_protocol.messages import Lease, RenewAnswer, RenewRequest
+from lessor_protocol.queued import Queued
 
 from . import __version__
 from .clock import now_ms

@@ -7,7 +7,8 @@ import time
 from lessor_protocol.errors import TRANSIENT, Problem
 from lessor_protocol.fields import MAX_TEXT
 from lessor_protocol.lease_id import new_lease_id
-from lessor_protocol.messages import MAX_LABELS, AcquireRequest, Process
+from lessor_protocol.message import MAX_LABELS
+from lessor_protocol.messages import AcquireRequest, Process
 
 from . import ci, machine
 from .clock import now_ms

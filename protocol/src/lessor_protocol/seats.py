@@ -1,6 +1,6 @@
 """How many seats a run takes, as people write it: ``4``, or ``2..8`` for what is free of that."""
 
-from .messages import MAX_SEATS
+from .message import MAX_SEATS
 
 
 def parse_seats(text: str) -> tuple[int, int]:

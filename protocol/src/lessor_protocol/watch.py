@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .fields import MAX_NAME, Reader, invalid
 from .lease_id import format_lease_id
-from .messages import MAX_RENEWALS, Lost, Message, read_lease_id
+from .message import MAX_RENEWALS, Message
+from .messages import Lost, read_lease_id
 
 MAX_WATCHED = MAX_RENEWALS
 """Leases in one watch."""

@@ -22,11 +22,11 @@ from lessor_protocol.messages import (
     Lease,
     Machine,
     Process,
-    Queued,
     Renewal,
     RenewAnswer,
     RenewRequest,
 )
+from lessor_protocol.queued import Queued
 from support.streaming import Closed, Refused, StreamCaller
 
 from .history import (

@@ -14,7 +14,8 @@ from lessor.errors import NoAnswer
 from lessor_protocol import timing
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import AcquireRequest, Machine, Process, Queued, Renewal
+from lessor_protocol.messages import AcquireRequest, Machine, Process, Renewal
+from lessor_protocol.queued import Queued
 
 from .history import (
     ABSENT,

@@ -10,7 +10,7 @@ from lessor.text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Estimate, Holder
+    from lessor_protocol.queued import Estimate, Holder
 
 _HOLDERS_SHOWN = 5
 _COMMAND_SHOWN = 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lessor_protocol.duration import parse_duration_ms
 from lessor_protocol.fields import is_plain_text
-from lessor_protocol.messages import MAX_LABEL_TEXT
+from lessor_protocol.message import MAX_LABEL_TEXT
 from lessor_protocol.seats import parse_seats
 
 from lessor.errors import UsageError

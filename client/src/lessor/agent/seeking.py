@@ -11,14 +11,9 @@ import time
 
 from lessor_protocol import lease
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import (
-    UNLIMITED_WAIT_MS,
-    AcquireRequest,
-    Process,
-    Queued,
-    blocked_by_of,
-    holders_of,
-)
+from lessor_protocol.message import UNLIMITED_WAIT_MS
+from lessor_protocol.messages import AcquireRequest, Process
+from lessor_protocol.queued import Queued, blocked_by_of, holders_of
 
 from lessor import ci, exits, machine
 from lessor.clock import now_ms
@@ -32,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lessor_protocol.lease import LeaseState
-    from lessor_protocol.messages import Estimate, Holder, Lease
+    from lessor_protocol.messages import Lease
+    from lessor_protocol.queued import Estimate, Holder
 
     from lessor.server import Server
 

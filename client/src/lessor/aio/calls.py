@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from lessor_protocol import frames
 from lessor_protocol.errors import HOLDING_KEEPS_ON, Problem
 from lessor_protocol.fields import Reader
-from lessor_protocol.messages import Lease, Queued, RenewAnswer, RenewRequest
+from lessor_protocol.messages import Lease, RenewAnswer, RenewRequest
+from lessor_protocol.queued import Queued
 from lessor_protocol.watch import WatchAnswer, WatchRequest
 
 from lessor.errors import NoAnswer

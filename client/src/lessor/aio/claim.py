@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import (
-    UNLIMITED_WAIT_MS,
-    Lease,
-    Renewal,
-    blocked_by_of,
-    holders_of,
-)
+from lessor_protocol.message import UNLIMITED_WAIT_MS
+from lessor_protocol.messages import Lease, Renewal
+from lessor_protocol.queued import blocked_by_of, holders_of
 
 from lessor.agent import explain
 from lessor.clock import now_ms
@@ -29,7 +25,8 @@ from lessor.notice import NoticeBoard
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lessor_protocol.messages import AcquireRequest, Holder
+    from lessor_protocol.messages import AcquireRequest
+    from lessor_protocol.queued import Holder
 
     from lessor.errors import LessorError
     from lessor.notice import OnNotice

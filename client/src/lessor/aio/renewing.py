@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol import lease as machine
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import parse_lease_id
-from lessor_protocol.messages import MAX_RENEWALS
+from lessor_protocol.message import MAX_RENEWALS
 
 from lessor.clock import now_ms
 from lessor.errors import NoAnswer

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from lessor_protocol.messages import Estimate, Holder, Lease
+    from lessor_protocol.messages import Lease
+    from lessor_protocol.queued import Estimate, Holder
 
 _DESCRIPTION = """\
 Take a seat and keep it in the background until `lessor release ID`, or until the process of

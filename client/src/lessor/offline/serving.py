@@ -11,7 +11,8 @@ import random
 from datetime import UTC, datetime
 
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import Holder, Lease, Lost, Queued, RenewAnswer, holders_of
+from lessor_protocol.messages import Lease, Lost, RenewAnswer
+from lessor_protocol.queued import Holder, Queued, holders_of
 
 from lessor import machine
 from lessor.config import ClientConfig

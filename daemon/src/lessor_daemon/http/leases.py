@@ -21,7 +21,7 @@ from .context import DIRECTORY, LEASING
 from .repeats import remember_head
 
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Queued
+    from lessor_protocol.queued import Queued
 
     from lessor_daemon.directory.callers import Caller
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from lessor_protocol import timing
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import Lost, Queued, RenewAnswer
+from lessor_protocol.messages import Lost, RenewAnswer
+from lessor_protocol.queued import Queued
 
 from lessor_daemon.store.scripts import Noticed
 
 if TYPE_CHECKING:
-    from lessor_protocol.messages import Estimate, Holder, Renewal
+    from lessor_protocol.messages import Renewal
+    from lessor_protocol.queued import Estimate, Holder
 
     from lessor_daemon.store.scripts import InLine, NotGranted
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lessor_protocol.messages import Estimate
+from lessor_protocol.queued import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from .estimate import Use, estimate_waits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lessor_protocol.messages import Estimate
+    from lessor_protocol.queued import Estimate
 
     from lessor_daemon.store.store import Store
 

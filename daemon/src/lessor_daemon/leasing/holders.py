@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 from lessor_protocol import timing
-from lessor_protocol.messages import Holder, Lease, Machine, Process
+from lessor_protocol.messages import Lease, Machine, Process
+from lessor_protocol.queued import Holder
 
 from lessor_daemon.store import leases
 from lessor_daemon.store.errors import store_problems

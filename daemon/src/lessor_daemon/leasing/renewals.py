@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from lessor_protocol.errors import Problem
-from lessor_protocol.messages import MAX_RENEWALS
+from lessor_protocol.message import MAX_RENEWALS
 
 from lessor_daemon.store.scripts import Renewed
 

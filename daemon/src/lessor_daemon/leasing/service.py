@@ -17,7 +17,8 @@ from lessor_protocol import timing
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
-from lessor_protocol.messages import Lease, Queued
+from lessor_protocol.messages import Lease
+from lessor_protocol.queued import Queued
 
 from lessor_daemon.directory.callers import READ, RUN
 from lessor_daemon.store import leases, scripts

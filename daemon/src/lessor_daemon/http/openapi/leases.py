@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol import codec
 from lessor_protocol.fields import MAX_NAME, MAX_TEXT
-from lessor_protocol.messages import (
+from lessor_protocol.message import (
     MAX_CERTIFICATE,
     MAX_LABEL_TEXT,
     MAX_LABELS,
