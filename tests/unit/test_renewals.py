@@ -94,7 +94,7 @@ async def test_a_caller_that_went_away_does_not_hold_up_the_others(script: Scrip
         await asyncio.sleep(0)
         leaver.cancel()
         script.gate.set()
-        assert await asyncio.gather(first, stayer) == [[1], [3]]
+        assert list(await asyncio.gather(first, stayer)) == [[1], [3]]
     assert [called for _, called in script.calls] == [ids(1), ids(3)]
 
 
