@@ -72,6 +72,12 @@ def test_an_answer_that_another_fault_kept_back_is_not_counted() -> None:
     assert rounded(comeback.renewals_again(found)) == [0.5]
 
 
+def test_a_recovery_that_begins_anew_counts_from_where_the_lease_clock_went_back() -> None:
+    found = history(ask("a", ACQUIRE, 19.1, GRANTED), outages=[Outage(9, 10)])
+    found.readings = [Reading(10.1, 4_000), Reading(12, 5_900), Reading(13, 5_000)]
+    assert rounded(comeback.grants_again(found)) == [6.1]
+
+
 def test_new_grants_are_judged_by_the_store() -> None:
     grants = [ask("a", ACQUIRE, 16, GRANTED)]
     external = history(*grants, outages=[Outage(9, 10)], recovery=5.0)

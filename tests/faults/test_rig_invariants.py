@@ -271,6 +271,12 @@ def test_a_lease_lost_after_a_long_disturbance_is_nobodys_fault() -> None:
     assert not service.patience(history(ran=[run("a", 0.1, 2.9, how="lost")], asked=asked))
 
 
+def test_an_answer_that_came_too_late_after_a_long_disturbance_does_not_hide_it() -> None:
+    late = ask("a", RENEW, 2.6, RENEWED, answered=2.7)
+    asked = probed([ask("a", ACQUIRE, 0, GRANTED), late], 0, 0.1, 2.6, 2.7, 2.8, 2.9)
+    assert not service.patience(history(ran=[run("a", 1.9, 2.8, how="lost")], asked=asked))
+
+
 def test_a_lease_lost_on_a_path_that_was_well_is_seen() -> None:
     asked = probed([ask("a", ACQUIRE, 0, GRANTED)], *(i / 10 for i in range(40)))
     broken = history(ran=[run("a", 0.1, 2.9, how="lost")], asked=asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lessor_protocol import timing
@@ -83,18 +84,26 @@ def _renewals_by_path(history: History) -> dict[str, list[float]]:
 
 
 def grants_again(history: History) -> list[float]:
-    """Seconds from the store's first write after an outage to the first new grant."""
+    """Seconds from the store's first write after an outage to the first new grant.
+
+    A master that is back and is followed by another takes writes all the time, and its successor
+    begins a recovery of its own: it counts from there, where the lease clock went back.
+    """
     grants = sorted(
         one.answered
         for one in history.asked
         if one.verb == ACQUIRE and one.outcome == GRANTED
         if one.answered is not None and not one.late
     )
+    went_back = [
+        now.at for before, now in pairwise(history.readings) if now.clock_ms < before.clock_ms
+    ]
     found = []
     for outage in history.outages:
         again = next((moment for moment in grants if moment > outage.ended), None)
         if again is not None and not _is_hidden(history, outage, again):
-            found.append(again - outage.ended)
+            begun = [moment for moment in went_back if outage.ended < moment < again]
+            found.append(again - max(begun, default=outage.ended))
     return found
 
 

@@ -108,13 +108,16 @@ def rest(history: History) -> list[Violation]:
 def patience(history: History) -> list[Violation]:
     """(7) Who lost the lease was cut off for half a ttl at least.
 
-    How long is measured by probes on the same paths. Who was itself frozen or killed, or was ended
-    by an admin, is not meant.
+    How long is measured by probes on the same paths, from the last renewal that was sent half a
+    ttl before the end: the answer of a later one comes too late only after a bad time. Who was
+    itself frozen or killed, or was ended by an admin, is not meant.
     """
     beats = Beats(history)
+    ended = {run.lease: run.ended for run in history.ran}
     renewed: dict[str, float] = {}
     for one in sorted(history.asked, key=lambda asked: asked.sent):
-        if one.outcome in KEPT_GOING and not one.late:
+        is_early = one.sent <= ended.get(one.lease, 0.0) - history.ttl / 2
+        if one.outcome in KEPT_GOING and not one.late and (is_early or one.lease not in renewed):
             renewed[one.lease] = one.sent
     found = []
     for run in history.ran:
