@@ -9,6 +9,7 @@ from faults.rig.history import (
     GRANTED,
     LOOK,
     PRESENT,
+    RECOVERING,
     RELEASE,
     RELEASED,
     RENEW,
@@ -55,7 +56,9 @@ def test_healthy_processes_that_a_fault_cost_count_only_where_it_came_alone() ->
 
 
 def test_renewals_again_is_measured_on_each_path_from_the_first_write() -> None:
-    asked = [ask("a", RENEW, 11.2, RENEWED), ask("b", RENEW, 11.5, RENEWED, "probe-worker-201")]
+    asked = [ask("a", RENEW, 9.5, RENEWED), ask("b", RENEW, 7.5, RENEWED, "probe-worker-201")]
+    asked += [ask("a", RENEW, 11.2, RENEWED), ask("b", RENEW, 11.5, RENEWED, "probe-worker-201")]
+    asked += [ask("c", RENEW, 12.5, RENEWED, "path-2")]
     found = history(*asked, outages=[Outage(10, 11)])
     assert rounded(comeback.renewals_again(found)) == [0.2, 0.5]
     found.outages = [Outage(8, 11)]
@@ -63,7 +66,8 @@ def test_renewals_again_is_measured_on_each_path_from_the_first_write() -> None:
 
 
 def test_an_answer_that_another_fault_kept_back_is_not_counted() -> None:
-    found = history(ask("a", RENEW, 11.9, RENEWED), outages=[Outage(10, 11)])
+    asked = [ask("a", RENEW, 9.5, RENEWED), ask("a", RENEW, 11.9, RENEWED)]
+    found = history(*asked, outages=[Outage(10, 11)])
     found.faults = [Fault("path-slow", "path", 11, 13, "port 1")]
     assert not comeback.renewals_again(found)
     found.faults = [Fault("path-reset", "path", 11, 11, "port 1")]
@@ -108,6 +112,8 @@ def test_a_seat_is_given_back_by_whichever_of_agent_and_leash_lives() -> None:
     ran = [run("a", 5, "exit -9", "agent SIGKILL"), run("b", 6, "exit 125", "leash SIGKILL")]
     asked = [ask("a", RELEASE, 5.3, RELEASED), ask("b", RELEASE, 6.1, RELEASED)]
     assert rounded(figures.given_back(history(*asked, ran=ran, faults=faults))) == [0.3, 0.1]
+    faults.append(Fault("forget", "store", 4.0, 4.5))
+    assert not figures.given_back(history(*asked, ran=ran, faults=faults)), "nor their key is known"
 
 
 def test_what_is_past_its_deadline_is_split_into_held_to_it_and_excused() -> None:
@@ -131,6 +137,9 @@ def test_an_abandoned_seat_is_timed_by_the_lease_clock() -> None:
     assert rounded(figures.abandoned(found)) == [4.1]
     unheard = Asked("path-0", RENEW, "a", "kre", "m", 3.0)
     assert not figures.abandoned(history(*asked, unheard, readings=readings)), "it may have counted"
+    waits = ask("b", ACQUIRE, 5.0, RECOVERING)
+    assert not figures.abandoned(history(*asked, waits, readings=readings))
+    assert not figures.abandoned(history(*asked, readings=[*readings[:2], Reading(9.5, 104_100)]))
     found.faults = [Fault("forget", "store", 2, 3)]
     assert not figures.abandoned(found)
 

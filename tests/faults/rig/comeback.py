@@ -58,7 +58,8 @@ def _under_way(history: History, began: float, ended: float) -> Iterable[Fault]:
 def renewals_again(history: History) -> list[float]:
     """Seconds from the store's first write after an outage to the first renewal on each path.
 
-    Only after outages that leases outlive: else there is nothing to renew.
+    Only after outages that leases outlive, and on paths where somebody renewed before: else there
+    is nothing to renew.
     """
     paths = _renewals_by_path(history)
     found = []
@@ -67,7 +68,11 @@ def renewals_again(history: History) -> list[float]:
             continue
         for times in paths.values():
             again = next((moment for moment in times if moment > outage.ended), None)
-            if again is not None and not _is_hidden(history, outage, again):
+            if (
+                times[0] < outage.began
+                and again is not None
+                and not _is_hidden(history, outage, again)
+            ):
                 found.append(again - outage.ended)
     return found
 

@@ -6,7 +6,17 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .history import ABSENT, ACQUIRE, KEPT_GOING, LOOK, PRESENT, RELEASE, RELEASED, RENEW
+from .history import (
+    ABSENT,
+    ACQUIRE,
+    KEPT_GOING,
+    LOOK,
+    PRESENT,
+    RECOVERING,
+    RELEASE,
+    RELEASED,
+    RENEW,
+)
 from .invariants import is_excused, lateness
 
 if TYPE_CHECKING:
@@ -18,6 +28,8 @@ KILLERS = ("agent-kill", "leash-kill")
 
 LOOKED_WITHIN = 0.3
 """Seconds between two looks at a seat; where it took longer, nobody knows when it was free."""
+READ_WITHIN = 0.3
+"""Seconds from an answer to the next reading of the lease clock, which must not count for it."""
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -65,7 +77,10 @@ def past_deadline(history: History, *, excused: bool = False) -> list[float]:
 
 
 def given_back(history: History) -> list[float]:
-    """Seconds from the SIGKILL of an agent or a leash to the answer to the other's release."""
+    """Seconds from the SIGKILL of an agent or a leash to the answer to the other's release.
+
+    Left out are those that another fault kept from it, or a store that had forgotten their key.
+    """
     touched = {run.lease: run.touched for run in history.ran if run.is_process}
     kills = {one.note: one for one in history.faults if one.kind in KILLERS and one.was_done}
     found = []
@@ -74,6 +89,8 @@ def given_back(history: History) -> list[float]:
             continue
         kill = kills.get(one.lease)
         if kill is None or len(touched.get(one.lease, ())) != 1 or one.sent < kill.began:
+            continue
+        if history.forgot_between(kill.began - history.ttl, one.answered):
             continue
         if not history.disturbed_between(kill.began, one.answered):
             found.append(one.answered - kill.began)
@@ -85,9 +102,12 @@ def abandoned(history: History) -> list[float]:
 
     From its last answer, which it lived to see, to the first answer that the seat is gone. Left out
     are seats that a request without an answer may have kept later, those that nobody could look at
-    in time, and all where the store forgot.
+    in time, and all where the store forgot or recovered, which gives no seat to anybody.
     """
     clock = _LeaseClock(history)
+    recovering = sorted(
+        one.answered for one in history.asked if one.outcome == RECOVERING and one.answered
+    )
     found = []
     for asked in history.by_lease().values():
         kept = [one.answered for one in asked if one.outcome in KEPT_GOING and one.answered]
@@ -96,6 +116,8 @@ def abandoned(history: History) -> list[float]:
             continue
         last, absent = max(kept), gone[0].answered
         if history.forgot_between(last - history.ttl, absent):
+            continue
+        if bisect_left(recovering, last) != bisect_left(recovering, absent):
             continue
         if any(one.verb in (ACQUIRE, RENEW) and one.answered is None for one in asked):
             continue
@@ -114,10 +136,12 @@ class _LeaseClock:
         self._times = [one.at for one in history.readings]
 
     def between(self, began: float, ended: float) -> float | None:
-        """Seconds of the lease clock at most; None outside the readings."""
+        """Seconds of the lease clock at most; None where nobody read it then."""
         before = bisect_left(self._times, began) - 1
         after = bisect_left(self._times, ended)
         if before < 0 or after >= len(self._readings):
+            return None
+        if self._times[after] - ended > READ_WITHIN:
             return None
         return (self._readings[after].clock_ms - self._readings[before].clock_ms) / 1000
 

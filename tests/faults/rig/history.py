@@ -31,6 +31,7 @@ RELEASED = "released"
 PRESENT = "present"
 ABSENT = "absent"
 LOST = "lost"
+RECOVERING = "recovering"
 UNANSWERED = ""
 
 KEPT_GOING = frozenset({GRANTED, RENEWED})
