@@ -77,7 +77,9 @@ def _list(desk: Desk, options: Namespace) -> None:
     query["state"] = "past" if options.past else "live"
     if options.limit is None:
         options.limit = _PAST_SHOWN if options.past and not options.format else 0
-    columns, nothing = (_PAST, "no past sessions") if options.past else (_LIVE, "no sessions")
+    columns, nothing = _LIVE, "no live sessions (--past: those that ended)"
+    if options.past:
+        columns, nothing = _PAST, "no past sessions"
     exports.show(desk, "sessions", options, query=query, columns=columns, nothing=nothing)
 
 
