@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from typing import TYPE_CHECKING
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from support.async_clients import client_of, live
+from support.relay import join, listening
 from support.waiting import wait_until_async
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -24,21 +25,6 @@ BEHIND_PROXY = "lessor.example"
 """A name that only the proxy can find."""
 
 
-async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
-async def join(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int
-) -> None:
-    far_reader, far_writer = await asyncio.open_connection(host, port)
-    await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
-
-
 @contextlib.asynccontextmanager
 async def tls_in_front_of(port: int, authority: trustme.CA) -> AsyncIterator[int]:
     """A port that speaks TLS, as a load balancer does."""
@@ -46,10 +32,10 @@ async def tls_in_front_of(port: int, authority: trustme.CA) -> AsyncIterator[int
     authority.issue_cert("127.0.0.1", BEHIND_PROXY).configure_cert(context)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await join(reader, writer, "127.0.0.1", port)
+        await join(reader, writer, ("127.0.0.1", port))
 
-    async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(relay, tls=context) as front:
+        yield front
 
 
 @contextlib.asynccontextmanager
@@ -61,10 +47,10 @@ async def proxy(asked: list[str]) -> AsyncIterator[int]:
         method, target, _ = head.split(" ", 2)
         asked.append(f"{method} {target}")
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await join(reader, writer, "127.0.0.1", int(target.rpartition(":")[2]))
+        await join(reader, writer, ("127.0.0.1", int(target.rpartition(":")[2])))
 
-    async with await asyncio.start_server(tunnel, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(tunnel) as front:
+        yield front
 
 
 async def hold_on_a_stream(daemon: DaemonProcess, client: lessor.AsyncClient) -> None:
