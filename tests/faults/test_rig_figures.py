@@ -112,6 +112,9 @@ def test_a_seat_is_given_back_by_whichever_of_agent_and_leash_lives() -> None:
     ran = [run("a", 5, "exit -9", "agent SIGKILL"), run("b", 6, "exit 125", "leash SIGKILL")]
     asked = [ask("a", RELEASE, 5.3, RELEASED), ask("b", RELEASE, 6.1, RELEASED)]
     assert rounded(figures.given_back(history(*asked, ran=ran, faults=faults))) == [0.3, 0.1]
+    done = [run("a", 4.9, "done", "agent SIGKILL"), ran[1]]
+    found = figures.given_back(history(*asked, ran=done, faults=faults))
+    assert rounded(found) == [0.1], "the kill did not set the first one free"
     faults.append(Fault("forget", "store", 4.0, 4.5))
     assert not figures.given_back(history(*asked, ran=ran, faults=faults)), "nor their key is known"
 

@@ -79,16 +79,20 @@ def past_deadline(history: History, *, excused: bool = False) -> list[float]:
 def given_back(history: History) -> list[float]:
     """Seconds from the SIGKILL of an agent or a leash to the answer to the other's release.
 
-    Left out are those that another fault kept from it, or a store that had forgotten their key.
+    Left out are those that another fault kept from it, or a store that had forgotten their key, and
+    those whose command was done before: their seat was on its way back, whatever held that up.
     """
-    touched = {run.lease: run.touched for run in history.ran if run.is_process}
+    runs = {run.lease: run for run in history.ran if run.is_process}
     kills = {one.note: one for one in history.faults if one.kind in KILLERS and one.was_done}
     found = []
     for one in history.asked:
         if one.verb != RELEASE or one.outcome != RELEASED or one.late or one.answered is None:
             continue
         kill = kills.get(one.lease)
-        if kill is None or len(touched.get(one.lease, ())) != 1 or one.sent < kill.began:
+        run = runs.get(one.lease)
+        if kill is None or run is None or len(run.touched) != 1 or one.sent < kill.began:
+            continue
+        if run.how == "done" and run.ended < kill.began:
             continue
         if history.forgot_between(kill.began - history.ttl, one.answered):
             continue
