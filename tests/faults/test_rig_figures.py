@@ -143,6 +143,12 @@ def test_an_abandoned_seat_is_timed_by_the_lease_clock() -> None:
     waits = ask("b", ACQUIRE, 5.0, RECOVERING)
     assert not figures.abandoned(history(*asked, waits, readings=readings))
     assert not figures.abandoned(history(*asked, readings=[*readings[:2], Reading(9.5, 104_100)]))
+    assert not figures.abandoned(history(*asked, readings=[Reading(0.5, 99_600), *readings[2:]]))
+    found.outages = [Outage(2.0, 4.0)]
+    assert figures.abandoned(found), "it took writes again before anything was due"
+    found.outages = [Outage(2.0, 5.0)]
+    assert not figures.abandoned(found), "it could free nothing"
+    found.outages = []
     found.faults = [Fault("forget", "store", 2, 3)]
     assert not figures.abandoned(found)
 

@@ -236,13 +236,15 @@ def test_a_session_is_ended_with_a_reason_that_reaches_its_terminal(
     shell = Shell(tmp_path, daemon)
     run = Run(
         tmp_path, daemon.url, "-l", "kre", "-m", "rig", "--persistent", "--", "sleep", "300",
-        environ={"LESSOR_API_KEY": daemon.key("run")},
+        environ={"LESSOR_API_KEY": daemon.key("member")},
     )  # fmt: skip
     try:
         run.event("started")
         (session,) = shell.json("session", "list")["items"]
-        assert "sleep 300" in shell.text("session", "list")
-        assert "would: end the session of" in shell.text(
+        listed = shell.text("session", "list")
+        assert "sleep 300" in listed
+        assert "mary@example.com" in listed, "whose key it is, not the account it runs as"
+        assert "would: end the session of mary@example.com" in shell.text(
             "session", "end", session["id"], "--dry-run"
         )
         shell.text("session", "end", session["id"], "--reason", "the lab closes", "--yes")
@@ -261,6 +263,9 @@ def test_a_session_is_ended_with_a_reason_that_reaches_its_terminal(
     assert [row["id"] for row in rows] == [session["id"]]
     assert "rig" in shell.text("machine", "list")
     assert "say which machines" in shell.refused(USAGE, "machine", "remove", "--yes")
+    refused = shell.refused(DENIED, "machine", "remove", "rig", "nobody", "--yes")
+    assert "nothing was done: no machine 'nobody'" in refused
+    assert "rig" in shell.text("machine", "list")
     removed = shell.json("machine", "remove", "--idle", "--license", "kre", "--yes")
     assert removed["machines"] == ["rig"]
     assert shell.text("machine", "list") == "no registered machines\n"

@@ -29,7 +29,7 @@ KILLERS = ("agent-kill", "leash-kill")
 LOOKED_WITHIN = 0.3
 """Seconds between two looks at a seat; where it took longer, nobody knows when it was free."""
 READ_WITHIN = 0.3
-"""Seconds from an answer to the next reading of the lease clock, which must not count for it."""
+"""Seconds between an answer and a reading of the lease clock, which must not count for it."""
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -106,7 +106,8 @@ def abandoned(history: History) -> list[float]:
 
     From its last answer, which it lived to see, to the first answer that the seat is gone. Left out
     are seats that a request without an answer may have kept later, those that nobody could look at
-    in time, and all where the store forgot or recovered, which gives no seat to anybody.
+    in time, those that were due while the store took no writes, and all where it forgot or
+    recovered, which gives no seat to anybody.
     """
     clock = _LeaseClock(history)
     recovering = sorted(
@@ -122,6 +123,8 @@ def abandoned(history: History) -> list[float]:
         if history.forgot_between(last - history.ttl, absent):
             continue
         if bisect_left(recovering, last) != bisect_left(recovering, absent):
+            continue
+        if any(o.began < absent and o.ended > last + history.ttl for o in history.outages):
             continue
         if any(one.verb in (ACQUIRE, RENEW) and one.answered is None for one in asked):
             continue
@@ -145,7 +148,7 @@ class _LeaseClock:
         after = bisect_left(self._times, ended)
         if before < 0 or after >= len(self._readings):
             return None
-        if self._times[after] - ended > READ_WITHIN:
+        if max(began - self._times[before], self._times[after] - ended) > READ_WITHIN:
             return None
         return (self._readings[after].clock_ms - self._readings[before].clock_ms) / 1000
 

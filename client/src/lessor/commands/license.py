@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from datetime import UTC, datetime
 
 from lessor.admin import actions, times
 from lessor.admin.actions import Action
@@ -71,6 +72,15 @@ _USERS = (
     Column("ONLINE ON", "online.machine"),
     Column("ONLINE SINCE", lambda item: times.shown(pick(item, "online.since")), firm=True),
 )
+_LINE = (
+    Column("", "position", is_number=True),
+    Column("USER", "user"),
+    Column("MACHINE", "machine"),
+    Column("COMMAND", "command"),
+    Column("SEATS", "seats", is_number=True),
+    Column("FOR", lambda item: times.age(pick(item, "since"), datetime.now(UTC)), is_number=True),
+    Column("ID", "id", firm=True),
+)
 
 
 def main(argv: list[str]) -> int:
@@ -86,6 +96,12 @@ def _list(desk: Desk, options: Namespace) -> None:
 
 def _show(desk: Desk, options: Namespace) -> None:
     desk.out.one(_FIELDS, desk.api.get(desk.path("licenses", options.name)).value)
+
+
+def _line(desk: Desk, options: Namespace) -> None:
+    limit = options.limit + 1 if options.limit else 0
+    waiting = desk.api.items(desk.path("licenses", options.name, "queue"), limit=limit)
+    desk.out.list(_LINE, waiting, nothing=f"nobody waits for {options.name}", limit=options.limit)
 
 
 def _add(desk: Desk, options: Namespace) -> None:
@@ -256,7 +272,7 @@ def _set_options(parser: ArgumentParser) -> None:
     )
 
 
-def _users_options(parser: ArgumentParser) -> None:
+def _name_and_limit(parser: ArgumentParser) -> None:
     _name(parser)
     actions.add_limit(parser)
 
@@ -277,7 +293,8 @@ ACTIONS = (
     Action("add", "Add a license", _add, _add_options),
     Action("set", "Change a license", _set, _set_options),
     Action("remove", "Remove a license that is not in use", _remove, _name, destroys=True),
-    Action("users", "List registered users and who is online where", _users, _users_options),
+    Action("line", "List who waits, in order (release ID sends away)", _line, _name_and_limit),
+    Action("users", "List registered users and who is online where", _users, _name_and_limit),
     Action("assign", "Make a member a registered user", _assign, _user_options),
     Action("withdraw", "Take a registered user off", _withdraw, _user_options, destroys=True),
     Action("transfer", "Assign it to another member in one step", _transfer, _transfer_options),

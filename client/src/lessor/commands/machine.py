@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from lessor.admin import actions, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
-from lessor.errors import UsageError
-from lessor.text import counted
+from lessor.errors import Denied, UsageError
+from lessor.text import clean, counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,9 +66,19 @@ def _remove(desk: Desk, options: Namespace) -> None:
     if not wanted:
         raise UsageError("say which machines: their ids, --idle, --ephemeral, --unseen-for 30d …")
     path = desk.path("machines", "remove")
+
+    def preview() -> Item:
+        coming = desk.api.change("POST", path, {**wanted, "dry_run": True})
+        found = coming.get("machines")
+        missing = set(options.ids).difference(found if isinstance(found, list) else ())
+        if missing:
+            named = ", ".join(repr(clean(one)) for one in sorted(missing))
+            raise Denied(f"nothing was done: no machine {named} (lessor machine list shows them)")
+        return coming
+
     done = desk.destroy(
         "Remove these machines? Their sessions end.",
-        lambda: desk.api.change("POST", path, {**wanted, "dry_run": True}),
+        preview,
         lambda: desk.api.change("POST", path, {**wanted, "reason": options.reason}),
     )
     if done is not None:

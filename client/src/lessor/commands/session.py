@@ -22,7 +22,8 @@ _PAST_SHOWN = 100
 
 
 def _who(item: Item) -> object:
-    return pick(item, "user") or pick(item, "process.user") or pick(item, "member")
+    """The member whose key it is; a machine's key is nobody's, so there the account it runs as."""
+    return pick(item, "member") or pick(item, "user")
 
 
 def _where(item: Item) -> object:
@@ -51,7 +52,7 @@ _FIELDS = (
     Column("id", "id"),
     Column("license", "license"),
     Column("state", "state", is_state=True),
-    Column("user", _who),
+    Column("user", "user"),
     Column("member", "member"),
     Column("key", "key"),
     Column("machine", "machine.name"),
