@@ -194,17 +194,18 @@ class RepeatingHandler(BoundedHandler):
         if not data:  # aiohttp itself, to go on with what it holds
             super().data_received(data)
             return
-        if self._taken is not None:
+        if self._taken is not None or self._kept_back:
             self._keep_back(data)
-            return
-        if self._is_between_requests and self._waiter is not None and not self._waiter.done():
-            self._taken = self._repeats.take(self, data)
-            if self._taken is not None:
-                self.head_is_whole()
-                return
-        self._pass_on(data)
+        elif self._is_between_requests and self._waiter is None:
+            # aiohttp looks for the next request a turn of the loop after it has answered, and a
+            # quick client has sent that by then.
+            self._keep_back(data)
+            self._loop.call_soon(self._take_kept_back)
+        else:
+            self._take_or_pass_on(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._kept_back = b""
         if self._taken is not None:
             self._repeats.withdraw(self._taken)
             self._taken = None
@@ -233,6 +234,14 @@ class RepeatingHandler(BoundedHandler):
         self._pass_on(data)
         self._take_kept_back()
 
+    def _take_or_pass_on(self, data: bytes) -> None:
+        if self._is_between_requests and self._waiter is not None and not self._waiter.done():
+            self._taken = self._repeats.take(self, data)
+            if self._taken is not None:
+                self.head_is_whole()
+                return
+        self._pass_on(data)
+
     def _pass_on(self, data: bytes) -> None:
         self._is_between_requests = False
         self._arrived = data if data.startswith(BEGINNING) else b""
@@ -249,7 +258,7 @@ class RepeatingHandler(BoundedHandler):
         if len(data) > MOST_KEPT_BACK and self.transport is not None:
             self.transport.resume_reading()
         if data:
-            self.data_received(data)
+            self._take_or_pass_on(data)
 
 
 def remember_head(request: web.Request) -> None:
