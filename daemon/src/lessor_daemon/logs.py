@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,6 +37,8 @@ _NOTHING: Mapping[str, object] = {}
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=_NOTHING)
 """One variable for all ids: structlog keeps one for each, which every call would pay for."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 
@@ -51,16 +54,7 @@ def configure(
     Those of a worker carry its number.
     """
     out = stream or sys.stderr
-    shared: list[Processor] = [
-        _add_bound,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
-    if worker is not None:
-        shared.append(_of_worker(worker))
-    to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+    begin = _begin_line(worker)
     renderers: list[Processor]
     if log_format == "json":
         renderers = [
@@ -68,9 +62,7 @@ def configure(
                 # Without the values of local variables: secrets are among them.
                 ExceptionDictTransformer(show_locals=False)
             ),
-            redact_secrets,
-            _what_and_when_first,
-            structlog.processors.JSONRenderer(lambda event, **_: to_json(event)),
+            _to_json,
         ]
     else:
         renderers = [
@@ -81,7 +73,7 @@ def configure(
     # Our own events do not pass through the standard logging: that doubled the price of a line,
     # and each lease has two. A level that is not wanted costs next to nothing.
     structlog.configure(
-        processors=[*shared, *renderers],
+        processors=[begin, *renderers],
         logger_factory=lambda name="": _Lines(out, name),
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
@@ -89,7 +81,7 @@ def configure(
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[begin, structlog.stdlib.ExtraAdder()],
             processors=[ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
@@ -122,17 +114,30 @@ def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     return {name: _clean(value) for name, value in event.items()}
 
 
-def _of_worker(number: int) -> Processor:
-    def add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event["worker"] = number
-        return event
+def _begin_line(worker: int | None) -> Processor:
+    """What stands on every line: when, how grave, what, who says so, and the ids of the call."""
+    everywhere = {} if worker is None else {"worker": worker}
 
-    return add_worker
+    def begin(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        record = event.get("_record")  # of a library's own logging
+        return {
+            "timestamp": datetime.now(UTC).isoformat()[:-6] + "Z",
+            "level": method,
+            "event": event.pop("event"),
+            "logger": logger.name if record is None else record.name,
+            **everywhere,
+            **_bound.get(),
+            **event,
+        }
+
+    return begin
 
 
-def _what_and_when_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    first = ("timestamp", "level", "event", "logger")
-    return {**{name: event[name] for name in first if name in event}, **event}
+def _to_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    line = _encode(event)
+    if _KEY_MARK in line or "://" in line:  # which hardly ever happens
+        line = _encode(redact_secrets(logger, method, event))
+    return line
 
 
 def log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
@@ -185,7 +190,3 @@ def unbind() -> None:
 def bound() -> Mapping[str, object]:
     """The ids of the call at hand."""
     return _bound.get()
-
-
-def _add_bound(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {**_bound.get(), **event}
