@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lessor_protocol.credentials import split_api_key
 from lessor_protocol.errors import Problem
 
+from lessor_daemon.shared_reads import SharedReads
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store.directory import REVOKED
 from lessor_daemon.store.errors import store_problems
@@ -66,15 +67,17 @@ class Authentication:
         self._kept: dict[str, _Kept] = {}
         self._seen_good: dict[bytes, _Kept] = {}
         """By the digest of the whole key: what ``authenticate`` has just found good."""
-        self._reading: dict[str, asyncio.Task[_Kept | None]] = {}
+        # Hundreds of streams use one key. One that is forgotten while it is read is not kept.
+        self._reads: SharedReads[str, _Kept | None] = SharedReads(
+            lambda key_id: self._kept.pop(key_id, None)
+        )
         self._failures = Failures(boottime_ms)
 
     def forget(self, key_ids: list[str] | None = None) -> None:
         """Read these keys anew, all of them by default: a change was made here."""
         for key_id in list(self._kept) if key_ids is None else key_ids:
             self._kept.pop(key_id, None)
-        for key_id in list(self._reading) if key_ids is None else key_ids:
-            self._reading.pop(key_id, None)  # what is under way may be what it was before
+        self._reads.forget(key_ids)
 
     def recall(self, api_key: str, operation: str) -> Caller | None:
         """What ``authenticate`` would answer, if that needs neither the store nor a second look.
@@ -116,7 +119,7 @@ class Authentication:
             # address, such as behind one NAT, must not stop the renewals of others.
             if kept is None or not self._matches(secret, kept.record):
                 self._failures.check(source)
-            kept = await self._read_once(key_id, kept)
+            kept = await self._reads.read(key_id, partial(self._read, key_id, kept))
         if kept is None or not self._matches(secret, kept.record):
             raise self._failed(source, "unknown", "no such API key")
         caller = self._good_for(kept, operation, source)
@@ -144,27 +147,6 @@ class Authentication:
 
     def _has_expired(self, record: KeyRecord) -> bool:
         return 0 < record.expires_wall_seconds * 1000 <= self._wall_ms()
-
-    async def _read_once(self, key_id: str, before: _Kept | None) -> _Kept | None:
-        """Read the record, once for all who ask at the same time.
-
-        Hundreds of streams use one key, and what is kept of it grows old for all of them at once.
-        """
-        reading = self._reading.get(key_id)
-        if reading is None:
-            reading = asyncio.create_task(self._read(key_id, before))
-            self._reading[key_id] = reading
-            reading.add_done_callback(lambda done: self._has_read(key_id, done))
-        # Whoever goes away meanwhile does not take the others' answer along.
-        return await asyncio.shield(reading)
-
-    def _has_read(self, key_id: str, reading: asyncio.Task[_Kept | None]) -> None:
-        if self._reading.get(key_id) is reading:
-            del self._reading[key_id]
-        else:
-            self._kept.pop(key_id, None)  # forgotten while it was read
-        if not reading.cancelled():
-            reading.exception()  # seen, also when all who asked have gone
 
     async def _read(self, key_id: str, before: _Kept | None) -> _Kept | None:
         now_ms = self._boottime_ms()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -9,6 +10,7 @@ from lessor_protocol import timing
 from lessor_protocol.messages import Lease, Machine, Process
 from lessor_protocol.queued import Holder
 
+from lessor_daemon.shared_reads import SharedReads
 from lessor_daemon.store import leases
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.scripts import Proven
@@ -38,18 +40,23 @@ class Holders:
         self._store = store
         self._boottime_ms = boottime_ms
         self._kept: dict[tuple[str, str], tuple[int, list[Holder]]] = {}
+        self._reads: SharedReads[tuple[str, str], list[Holder]] = SharedReads()
 
     async def of(self, org: str, license: str) -> list[Holder]:
         """Up to ``HOLDERS_SHOWN``, the oldest first. Raises ``Problem`` ``store_unavailable``."""
+        read_ms, found = self._kept.get((org, license), (None, []))
+        if read_ms is not None and self._boottime_ms() - read_ms < HOLDERS_KEPT_MS:
+            return found
+        return await self._reads.read((org, license), partial(self._read, org, license))
+
+    async def _read(self, org: str, license: str) -> list[Holder]:
         now_ms = self._boottime_ms()
-        read_ms, found = self._kept.get((org, license), (-HOLDERS_KEPT_MS, []))
-        if now_ms - read_ms >= HOLDERS_KEPT_MS:
-            with store_problems():
-                records = await leases.holders(self._store, org, license, HOLDERS_SHOWN)
-            found = [to_holder(record) for record in records if not record.offered]
-            if len(self._kept) >= MOST_LICENSES_KEPT:
-                self._kept.clear()
-            self._kept[org, license] = (now_ms, found)
+        with store_problems():
+            records = await leases.holders(self._store, org, license, HOLDERS_SHOWN)
+        found = [to_holder(record) for record in records if not record.offered]
+        if len(self._kept) >= MOST_LICENSES_KEPT:
+            self._kept.clear()
+        self._kept[org, license] = (now_ms, found)
         return found
 
 
