@@ -31,16 +31,7 @@ def external(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Externa
 @pytest.fixture
 def daemon(external: ExternalStore, make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
     """A daemon on the external store, with a grace of some 3 s."""
-    assert external.server is not None
-    made = make_daemon(
-        *("--store", external.server.url, "--store-durable", "--max-ttl", "2s"),
-        bootstrap=BOOTSTRAP,
-        LESSOR_TEST="1",
-        LESSOR_TEST_MIN_TTL="1s",
-        LESSOR_TEST_MARGIN="1s",
-    )
-    made.start()
-    return made
+    return start(make_daemon, external, "--store-durable")
 
 
 BOOTSTRAP = """
@@ -55,6 +46,27 @@ name = "ci"
 scopes = ["run", "read"]
 secret_file = "ci.key"
 """
+
+
+def start(
+    make_daemon: Callable[..., DaemonProcess],
+    external: ExternalStore,
+    *arguments: str,
+    **environ: str,
+) -> DaemonProcess:
+    """A daemon on the external store, with short times."""
+    assert external.server is not None
+    made = make_daemon(
+        *("--store", external.server.url, "--max-ttl", "2s"),
+        *arguments,
+        bootstrap=BOOTSTRAP,
+        LESSOR_TEST="1",
+        LESSOR_TEST_MIN_TTL="1s",
+        LESSOR_TEST_MARGIN="1s",
+        **environ,
+    )
+    made.start()
+    return made
 
 
 def acquire(ci: Caller, lease_id: str) -> Answer:
@@ -147,17 +159,7 @@ def test_a_store_put_back_from_an_older_copy_is_noticed(
 @pytest.fixture
 def doubting(external: ExternalStore, make_daemon: Callable[..., DaemonProcess]) -> DaemonProcess:
     """A daemon that nobody told that the store is durable."""
-    assert external.server is not None
-    made = make_daemon(
-        *("--store", external.server.url, "--new-store", "--max-ttl", "2s"),
-        bootstrap=BOOTSTRAP,
-        LESSOR_TEST="1",
-        LESSOR_TEST_MIN_TTL="1s",
-        LESSOR_TEST_MARGIN="1s",
-        LESSOR_TEST_FAILOVER="1s",
-    )
-    made.start()
-    return made
+    return start(make_daemon, external, "--new-store", LESSOR_TEST_FAILOVER="1s")
 
 
 def test_a_store_that_lost_the_tail_of_its_log_gets_the_lease_back_and_revives_none(
