@@ -7,6 +7,7 @@ import io
 import json
 import stat
 import sys
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -269,6 +270,21 @@ def test_a_session_is_ended_with_a_reason_that_reaches_its_terminal(
     removed = shell.json("machine", "remove", "--idle", "--license", "kre", "--yes")
     assert removed["machines"] == ["rig"]
     assert shell.text("machine", "list") == "no registered machines\n"
+
+
+def test_who_waits_is_seen_and_can_be_sent_away(shell: Shell, shared: DaemonProcess) -> None:
+    assert shell.text("license", "line", "kre") == "nobody waits for kre\n"
+    mary = shared.caller("member")
+    held = [mary.acquire("kre").body["lease"]["id"] for _ in range(2)]
+    waiting = str(uuid.uuid4())
+    assert mary.acquire("kre", id=waiting, wait=60).status == 202
+    (shown,) = shell.json("license", "line", "kre")["items"]
+    assert (shown["position"], shown["id"]) == (1, waiting)
+    assert waiting in shell.text("license", "line", "kre")
+    shell.text("release", waiting)
+    assert mary.acquire("kre", id=waiting, wait=60).code == "lease_ended"
+    for one in held:
+        mary.release(one)
 
 
 def test_an_operator_makes_and_removes_organizations(shell: Shell) -> None:
