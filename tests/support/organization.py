@@ -97,6 +97,7 @@ class Organization:
         seats: int = 1,
         most_seats: int | None = None,
         labels: dict[str, str] | None = None,
+        holder: bytes = b"\xc0",
     ) -> SeatGranted | InLine | NotGranted:
         reading, self.ended, outcome = await scripts.acquire(
             self.store,
@@ -108,7 +109,7 @@ class Organization:
             ephemeral=ephemeral,
             fingerprint=content,
             owner=owner,
-            holder=b"\xc0",
+            holder=holder,
             labels=msgpack.packb(labels or {}),
             least_seats=seats,
             most_seats=most_seats or seats,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -136,7 +136,10 @@ class Sessions:
         name = format_lease_id(lease_id)
         plan = Plan(None, "session.end", name, _brief(lease), {"text": text})
         await self.end_all(org, [lease_id], "ended", text, entry=entry_of(actor, plan))
-        return await self.get(org, lease_id)
+        if lease.ending:
+            return (await self._show(org, [lease]))[0]
+        # Not looked up again: its holder is told at once, and may have given the seat back by now.
+        return self._live_to_wire(replace(lease, ending=True), ("ended", text))
 
     async def finish(
         self, actor: Actor, caller: Caller, org: str, lease_id: bytes, text: str
@@ -175,7 +178,7 @@ class Sessions:
             raise Problem("not_found", f"no live session {name}")
         if status == "ending":
             raise Problem("conflict", "this session is being ended already")
-        return await self.get(org, lease_id)
+        return self._live_to_wire(lease, None)  # which may have finished by now
 
     async def end_of_key(self, actor: Actor, org: str, key_id: str) -> int:
         """End all that an API key holds."""
