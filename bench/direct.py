@@ -108,7 +108,7 @@ class Commands:
         )
         release, self._release = command_of(
             lambda store: scripts.release(
-                store, org, CONTEXT, b"", asker=OWNER, may_remove_others=False
+                store, org, CONTEXT, b"", asker=OWNER, may_end_others=False
             )
         )
         renew, self._renew = command_of(

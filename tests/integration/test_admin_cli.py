@@ -283,6 +283,8 @@ def test_who_waits_is_seen_and_can_be_sent_away(shell: Shell, shared: DaemonProc
     assert waiting in shell.text("license", "line", "kre")
     shell.text("release", waiting)
     assert mary.acquire("kre", id=waiting, wait=60).code == "lease_ended"
+    (entry,) = shell.json("audit", "list", "--action", "waiter.remove")["items"]
+    assert (entry["target"], entry["before"]["owner"]) == (waiting, "member:mary@example.com")
     for one in held:
         mary.release(one)
 

@@ -206,7 +206,7 @@ class Organization:
         return swept
 
     async def release(
-        self, number: int, *, asker: str = OWNER, may_remove_others: bool = False
+        self, number: int, *, asker: str = OWNER, may_end_others: bool = False
     ) -> Released:
         reading, released = await scripts.release(
             self.store,
@@ -214,7 +214,7 @@ class Organization:
             self._context(),
             lease_id(number),
             asker=asker,
-            may_remove_others=may_remove_others,
+            may_end_others=may_end_others,
         )
         self._learn(reading)
         return released

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lessor_daemon.store.changes import BELOW_USE, MADE
-from lessor_daemon.store.scripts import NotGranted, SeatGranted
+from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
 from support.organization import LEASE_MS, TTL_MS
 from support.stored import assert_at_rest
 
@@ -69,19 +69,34 @@ async def test_only_the_owner_releases_what_they_hold(acme: Organization) -> Non
     await acme.acquire(1, owner="member:ada@example.com")
     assert (await acme.release(1, asker="member:eve@example.com")).status == "forbidden"
     assert await acme.renew(1) == [TTL_MS]
-    assert (await acme.release(1, may_remove_others=True)).status == "held"
+    assert (await acme.release(1, may_end_others=True)).status == "others"
     assert await acme.renew(1) == [TTL_MS], "an admin ends it, and it is free when it is dead"
     assert (await acme.release(1, asker="member:ada@example.com")).status == "released"
 
 
-async def test_only_the_owner_or_an_admin_takes_a_waiter_out_of_the_line(
-    acme: Organization,
-) -> None:
-    for number in (1, 2, 3):
+async def test_only_an_admin_sends_others_away_from_the_line(acme: Organization) -> None:
+    for number in (1, 2, 3, 4):
         await acme.acquire(number, wait=True)
     assert (await acme.release(3, asker="key:eve")).status == "forbidden"
-    assert (await acme.release(3, asker="key:adam", may_remove_others=True)).status == "left"
-    assert await acme.acquire(3, wait=True) == NotGranted("ended", "released")
+    assert (await acme.release(3, asker="key:adam", may_end_others=True)).status == "others"
+    assert await acme.end(3) == [1]
+    assert await acme.acquire(3, wait=True) == NotGranted("ended", "ended")
+    place = await acme.acquire(4, wait=True)
+    assert isinstance(place, InLine)
+    assert place.position == 1
+    assert await acme.end(3, 9) == [-1, -1], "one that waits no more, and one that nobody knows"
+
+
+async def test_a_seat_that_was_offered_to_who_is_sent_away_goes_to_the_next(
+    acme: Organization,
+) -> None:
+    for number in (1, 2, 3, 4):
+        await acme.acquire(number, wait=True)
+    await acme.release(1)
+    assert (await acme.release(3, asker="key:adam", may_end_others=True)).status == "others"
+    assert await acme.end(3) == [1], "it had the offer"
+    assert await acme.acquire(3, wait=True) == NotGranted("ended", "ended")
+    assert isinstance(await acme.acquire(4, wait=True), SeatGranted)
 
 
 async def test_reap_ends_a_mass_lapse_in_paced_steps(acme: Organization) -> None:

@@ -10,7 +10,7 @@ import msgpack
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
 
-from lessor_daemon.store import changes, leases
+from lessor_daemon.store import changes, leases, line
 from lessor_daemon.store import sessions as stored
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.times import wall_text
@@ -140,6 +140,17 @@ class Sessions:
             return (await self._show(org, [lease]))[0]
         # Not looked up again: its holder is told at once, and may have given the seat back by now.
         return self._live_to_wire(replace(lease, ending=True), ("ended", text))
+
+    async def end_others(self, actor: Actor, caller: Caller, org: str, lease_id: bytes) -> None:
+        """End what an admin found to be somebody else's: a session, or a place in the line."""
+        with store_problems():
+            waiter = await line.find(self._store, org, lease_id)
+        if waiter is None:
+            await self.end(actor, caller, org, lease_id, "")
+            return
+        plan = Plan(None, "waiter.remove", format_lease_id(lease_id), _brief(waiter))
+        text = f"{actor.member or actor.name} ended it"
+        await self.end_all(org, [lease_id], "ended", text, entry=entry_of(actor, plan))
 
     async def finish(
         self, actor: Actor, caller: Caller, org: str, lease_id: bytes, text: str
@@ -332,7 +343,7 @@ def _users(lease: LeaseRecord | PastSession) -> Iterable[str]:
     return (lease.owner.partition(":")[2], holder_of(lease).user)
 
 
-def _brief(lease: LeaseRecord) -> dict[str, object]:
+def _brief(lease: LeaseRecord | WaiterRecord) -> dict[str, object]:
     return {"license": lease.license, "machine": lease.machine, "owner": lease.owner}
 
 

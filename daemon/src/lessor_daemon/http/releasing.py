@@ -16,7 +16,8 @@ async def release(
     """Release a lease, or leave the line.
 
     An admin who releases what somebody else holds ends that session, as ``sessions/{id}/end`` does:
-    the seat is free when the holder reports its process dead, or at the lease's deadline.
+    the seat is free when the holder reports its process dead, or at the lease's deadline. Somebody
+    who waits is sent away.
     """
     if not await leasing.release(caller, lease_id):
-        await directory.sessions.end(actor, caller, caller.org or "", lease_id, "")
+        await directory.sessions.end_others(actor, caller, caller.org or "", lease_id)

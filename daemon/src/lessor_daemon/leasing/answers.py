@@ -79,9 +79,10 @@ def full(license: str, blocked_by: str, holders: list[Holder]) -> Problem:
 def refusal(license: str, refused: NotGranted) -> Problem:
     """Any other reason why there is no lease."""
     if refused.status == "ended":
+        by = "an admin has ended it" if refused.why == "ended" else refused.why
         return Problem(
             "lease_ended",
-            f"this lease has ended ({refused.why}); acquire a new one under a new id",
+            f"this lease has ended ({by}); acquire a new one under a new id",
             data={"reason": refused.why},
         )
     if refused.status == "recovering":

@@ -214,10 +214,10 @@ class Leasing:
         return renew_answer(request.renewals, results)
 
     async def release(self, caller: Caller, lease_id: bytes, reason: str = "") -> bool:
-        """End a lease of the caller's own, or leave the line; an admin takes anybody out of it.
+        """End a lease of the caller's own, or leave the line.
 
-        False, and nothing is done, for an admin and a lease that somebody else holds: its process
-        runs, and the seat must not be free before that is dead. To end it is the directory's part.
+        False, and nothing is done, for an admin and what is somebody else's: to end that is the
+        directory's part.
         Raises ``Problem`` ``not_found`` for an id never seen, which is spent from then on.
         """
         org = caller.require(RUN)
@@ -229,10 +229,10 @@ class Leasing:
                 c,
                 lease_id,
                 asker=caller.owner,
-                may_remove_others=caller.is_admin,
+                may_end_others=caller.is_admin,
             ),
         )
-        if released.status == "held":
+        if released.status == "others":
             return False
         if released.status == "forbidden":
             raise Problem("forbidden", "this lease belongs to somebody else")

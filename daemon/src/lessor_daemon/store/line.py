@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WaiterRecord:
-    """Who waits, at which position from 1, since when (wall clock), for how many seats."""
+    """Who waits, since when (wall clock), for how many seats.
+
+    ``position`` counts from 1; it is 0 for one who was found by the id.
+    """
 
     lease_id: bytes
+    license: str
     position: int
     machine: str
     owner: str
@@ -45,12 +49,19 @@ async def waiters(
     ]
 
 
+async def find(store: Store, org: str, lease_id: bytes) -> WaiterRecord | None:
+    """Who waits under this id, or has been offered a seat."""
+    packed = await store.attempt(lambda: store.redis.hget(keys.waiters(org), lease_id))
+    return _parse(lease_id, 0, packed) if packed else None
+
+
 def _parse(lease_id: bytes, position: int, packed: bytes) -> WaiterRecord:
     fields = msgpack.unpackb(packed, raw=True)
-    _license, machine, _ephemeral, _fingerprint, owner, _joined, since, holder = fields[:8]
+    license, machine, _ephemeral, _fingerprint, owner, _joined, since, holder = fields[:8]
     least, most, _labels, group = fields[8:12]
     return WaiterRecord(
         lease_id=lease_id,
+        license=license.decode(),
         position=position,
         machine=machine.decode(),
         owner=owner.decode(),

@@ -296,8 +296,9 @@ class Released:
     """What a release found.
 
     ``status``: ``released`` (a lease), ``left`` (a waiter), ``repeated``, ``unknown``,
-    ``forbidden``, or ``held`` by somebody else where ``may_remove_others``. The rest is empty where
-    it does not apply; ``reason`` is another than ``released`` when the lease was ending already.
+    ``forbidden``, or ``others`` where that is somebody else's and ``may_end_others``. The rest is
+    empty where it does not apply; ``reason`` is another than ``released`` when the lease was ending
+    already.
     """
 
     status: str
@@ -314,11 +315,11 @@ async def release(
     lease_id: bytes,
     *,
     asker: str,
-    may_remove_others: bool,
+    may_end_others: bool,
 ) -> tuple[Reading, Released]:
-    """End a lease of ``asker``'s own or leave the line, which some may make others do."""
+    """End a lease of ``asker``'s own, or leave the line."""
     status, reading, rest = read_reply(
-        await store.call(_RELEASE, org, [context.words(), lease_id, asker, int(may_remove_others)])
+        await store.call(_RELEASE, org, [context.words(), lease_id, asker, int(may_end_others)])
     )
     if status == "released":
         license, machine, token, reason = rest

@@ -4,24 +4,23 @@
 -- Input
 --   KEYS[1]  {org}:clock
 --   ARGV     1 context (lib/clock.lua)   2 lease id   3 who asks (an owner)
---            4 '1' if they may take others out of the line
+--            4 '1' if they may end what is others'
 -- Output  reply(clock, status, ...)
 --   released   license, machine, token, reason (another than 'released' when it was ending)
 --   left       license (was a waiter)
 --   repeated   (had ended already)   | unknown (never seen, and spent now) | forbidden
---   held       by somebody else, for whom only end.lua may do something: their process runs
+--   others     somebody else has it, which end.lua may end
 -- @include keys clock ended machine session lease policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
-local id, asker, may_remove_others = ARGV[2], ARGV[3], ARGV[4] == '1'
+local id, asker = ARGV[2], ARGV[3]
+local refused = ARGV[4] == '1' and 'others' or 'forbidden'
 
 local lease = find_lease(id)
 if lease then
-  if asker ~= lease.owner and not (may_remove_others and lease.offered) then
-    return reply(clock, may_remove_others and 'held' or 'forbidden')
-  end
+  if asker ~= lease.owner then return reply(clock, refused) end
   local reason = end_lease(clock, id, lease, 'released')
   if lease.offered then redis.call('HDEL', WAITERS, id) end
   serve_lines(clock, {lease.license})
@@ -30,7 +29,7 @@ end
 
 local waiter = read_waiter(id)
 if waiter then
-  if asker ~= waiter.owner and not may_remove_others then return reply(clock, 'forbidden') end
+  if asker ~= waiter.owner then return reply(clock, refused) end
   leave_line(id, waiter)
   remember_ended(clock, id, 'released')
   serve_lines(clock, {waiter.license}) -- those behind may have stood because of it
