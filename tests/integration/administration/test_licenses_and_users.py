@@ -173,3 +173,27 @@ def test_a_removed_members_named_user_session_ends(acme: Acme) -> None:
     assert acme.lost(lease_id, "member")["reason"] == "you are not a member any more"
     assert acme.caller("member").renew(floating).body["renewed"] == [floating]
     assert acme.get(USERS).body["items"] == []
+
+
+def test_machines_are_counted_on_floating_licenses_only(acme: Acme) -> None:
+    assert acme.license("studio")["machine_quota"] == "unlimited"
+    refused = acme.patch("/licenses/studio", {"machines": 1})
+    assert (refused.status, refused.code) == (422, "invalid")
+    added = acme.post(
+        "/licenses", {"name": "desk", "kind": "named-user", "seats": 2, "machines": 1}
+    )
+    assert (added.status, added.body["field"]) == (422, "machines")
+
+
+def test_the_audit_shows_settings_as_they_are_given(acme: Acme) -> None:
+    given = {
+        "ttl": 20, "machines": "unlimited", "expires": "2030-01-01T00:00:00Z",
+        "offline_allowed": False,
+    }  # fmt: skip
+    changed = acme.patch("/licenses/kre", given)
+    assert changed.status == 200, changed.body
+    (entry,) = acme.get("/audit?action=license.change&limit=1").body["items"]
+    assert entry["before"] == {
+        "ttl": 30, "machines": "as-seats", "expires": None, "offline_allowed": True,
+    }  # fmt: skip
+    assert entry["after"] == given

@@ -100,9 +100,7 @@ class Licenses:
         wanted = DEFAULTS | dict(fields)
         wanted["ttl"] = fields.get("ttl") or min(int(wanted["ttl"]), self._ttl_range_ms[1])
         self._check(wanted)
-        if wanted["policy"] and wanted["kind"] != leases.FLOATING:
-            raise refuse_for_named_users()
-        _check_idle(wanted, str(wanted["kind"]))
+        _check_kind(wanted, str(wanted["kind"]))
 
         async def decide() -> Plan[None]:
             names = await leases.license_names(self._store, org)
@@ -138,9 +136,7 @@ class Licenses:
         async def decide() -> Plan[None]:
             use = await self.find(org, name)
             check_match(if_match, settings(use))
-            if fields.get("policy") and use.kind != leases.FLOATING:
-                raise refuse_for_named_users()
-            _check_idle(fields, use.kind)
+            _check_kind(fields, use.kind)
             before = stored_fields(use)
             changed = {one: value for one, value in fields.items() if before[one] != value}
             quota = Quota(name, changed, force) if changed else None
@@ -203,10 +199,19 @@ class Licenses:
             raise invalid("expires", "must be later than starts")
 
 
-def _check_idle(fields: Mapping[str, str | int | bytes], kind: str) -> None:
-    if fields.get("idle") and kind != leases.NAMED_USER:
+def _check_kind(fields: Mapping[str, str | int | bytes], kind: str) -> None:
+    """Some settings mean something for one kind of license only."""
+    if kind == leases.FLOATING:
+        if fields.get("idle"):
+            raise invalid(
+                "idle_timeout", "is for named-user licenses: a floating seat goes with its process"
+            )
+        return
+    if fields.get("policy"):
+        raise refuse_for_named_users()
+    if int(fields.get("machines", AS_SEATS)) >= 0:
         raise invalid(
-            "idle_timeout", "is for named-user licenses: a floating seat goes with its process"
+            "machines", "is for floating licenses: a named user is on one machine at a time anyway"
         )
 
 
@@ -270,9 +275,30 @@ def stored_fields(use: LicenseUse) -> Fields:
     }
 
 
+def _moment(seconds: int) -> str | None:
+    return wall_text(seconds * 1000) if seconds else None
+
+
+_AS_GIVEN: Mapping[str, Callable[[int], object]] = {
+    "machines": lambda count: {AS_SEATS: "as-seats", UNLIMITED: "unlimited"}.get(count, count),
+    "ttl": lambda ms: ms / 1000,
+    "starts": _moment,
+    "expires": _moment,
+    "retention": lambda seconds: None if seconds == UNLIMITED else seconds,
+    "idle": lambda seconds: seconds or None,
+    "offline_allowed": bool,
+    "drained": bool,
+}
+
+
 def shown_fields(fields: Mapping[str, str | int | bytes]) -> dict[str, object]:
-    """Settings as the audit shows them: a policy in words."""
-    return {
-        name: policy_to_wire(unpack_policy(value)) if isinstance(value, bytes) else value
-        for name, value in fields.items()
-    }
+    """Settings as the audit shows them, which is as they are given."""
+    return {name: _shown(name, value) for name, value in fields.items()}
+
+
+def _shown(name: str, value: str | int | bytes) -> object:
+    if isinstance(value, bytes):
+        return policy_to_wire(unpack_policy(value))
+    if isinstance(value, int) and name in _AS_GIVEN:
+        return _AS_GIVEN[name](value)
+    return value

@@ -78,7 +78,9 @@ class LicenseUse:
 
     @property
     def machine_quota(self) -> int | None:
-        """How many machines may be registered."""
+        """How many machines may be registered; each named user is on one at a time anyway."""
+        if self.kind == NAMED_USER:
+            return None
         if self.machines_setting == AS_SEATS:
             return self.seats
         return self.machines_setting if self.machines_setting >= 0 else None
