@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog.testing
 from lessor_daemon.directory.authentication import (
     FAILURE_EVERY_MS,
     FAILURES_AT_ONCE,
@@ -38,6 +39,15 @@ def test_a_source_may_fail_so_often_and_then_has_to_wait() -> None:
     assert caught.value.code == "rate_limited"
     assert caught.value.retry_after == FAILURE_EVERY_MS / 1000
     failures.check("192.0.2.2")
+
+
+def test_who_has_to_wait_is_named_in_the_log() -> None:
+    failures = Failures(Clock())
+    with structlog.testing.capture_logs() as logged:
+        fail(failures, FAILURES_AT_ONCE - 1)
+        assert logged == []
+        fail(failures, 1)
+    assert [(line["event"], line["source"]) for line in logged] == [("keys_guessed", "192.0.2.1")]
 
 
 def test_time_forgives_one_failure_after_another() -> None:

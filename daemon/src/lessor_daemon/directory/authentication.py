@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 from lessor_protocol.credentials import split_api_key
 from lessor_protocol.errors import Problem
 
@@ -35,6 +37,8 @@ FAILURES_AT_ONCE = 30
 FAILURE_EVERY_MS = 2_000
 """A source may fail so often in a row, and once more every so often."""
 MOST_SOURCES = 10_000
+
+_log = structlog.get_logger(__name__)
 
 HOLDING = frozenset({"renew", "watch", "release", "stream"})
 """What a key that has expired, or was revoked to finish, may still do. A stream is but a way to do
@@ -212,12 +216,13 @@ class Failures:
         if wait_ms > 0:
             raise Problem(
                 "rate_limited",
-                "too many attempts with keys that do not hold",
+                "too many attempts with keys that do not hold; "
+                f"try again in {math.ceil(wait_ms / 1000)} s, with a key that does",
                 retry_after=wait_ms / 1000,
             )
 
     def count(self, source: str) -> None:
-        """Another failure of this source."""
+        """Another failure of this source. The one that is the last for now is logged."""
         now_ms = self._boottime_ms()
         if len(self._empty_until_ms) >= MOST_SOURCES:
             self._empty_until_ms = {
@@ -225,7 +230,10 @@ class Failures:
             }
             if len(self._empty_until_ms) >= MOST_SOURCES:
                 self._empty_until_ms.clear()
-        self._empty_until_ms[_network(source)] = now_ms + self._owed(source) + FAILURE_EVERY_MS
+        owed_ms = self._owed(source) + FAILURE_EVERY_MS
+        self._empty_until_ms[_network(source)] = now_ms + owed_ms
+        if owed_ms > (FAILURES_AT_ONCE - 1) * FAILURE_EVERY_MS:
+            _log.warning("keys_guessed", source=source, failures=FAILURES_AT_ONCE)
 
     def _owed(self, source: str) -> int:
         now_ms = self._boottime_ms()

@@ -91,7 +91,10 @@ def refusal(license: str, refused: NotGranted) -> Problem:
     if refused.why == "not_started":
         return Problem("license_expired", f"the term of license {license!r} has yet to begin")
     if refused.status == "too_many":
-        text = f"the seats of {license!r} that can be free at once are at most {refused.why}"
+        text = (
+            f"the seats of {license!r} that can be free at once are at most {refused.why}: "
+            "those of offline licenses, and above a group's cap, do not count"
+        )
         return Problem("invalid", text, data={"field": "seats"})
     texts = {
         "conflict": "this id belongs to another acquire",
