@@ -314,11 +314,19 @@ class ScriptModel:
         return ("left" if waiter else "unknown"), ""
 
     def end(self, id: int) -> int:
-        """An admin ends a session."""
-        lease = self.leases.get(id)
+        """An admin ends a session, or sends away who runs nothing yet."""
+        lease, waiter = self.leases.get(id), self._waiter(id)
+        if lease and lease.offered:
+            self._end(id, "ended")
+            self._serve_lines(lease.wish.license)
+            return 1
+        if waiter:
+            self._remember(id, "ended")
+            self._leave(waiter, waiter.wish)
+            return 1
         if lease is None:
             return -1
-        if lease.ending or lease.offered:
+        if lease.ending:
             return 0
         lease.ending = "ended"
         return 1

@@ -104,3 +104,10 @@ def from_code(code: str, reason: str, *, holders: Sequence[Holder] = ()) -> Less
     if code in TRANSIENT or code == "unreachable":
         return Unreachable(message, code=code)
     return LessorError(message, code=code)
+
+
+def from_refusal(code: str, reason: str, *, holders: Sequence[Holder] = ()) -> LessorError:
+    """As ``from_code``, for who has never had the seat: so it is none that they have lost."""
+    if code in _LOST:
+        return NoSeat(reason or code, code=code, holders=holders)
+    return from_code(code, reason, holders=holders)

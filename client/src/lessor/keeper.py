@@ -20,7 +20,7 @@ from lessor_protocol.queued import blocked_by_of, holders_of
 from .agent import explain
 from .clock import now_ms
 from .connection import TimedOut
-from .errors import NoAnswer, from_code
+from .errors import NoAnswer, from_refusal
 from .listening import Listening
 from .notice import NoticeBoard
 
@@ -166,7 +166,7 @@ class Keeper:
             time.time(),
             blocked_by=self._blocked_by,
         )
-        return from_code(state.code, text, holders=holders)
+        return from_refusal(state.code, text, holders=holders)
 
     def _ask(
         self, on_wait: OnWait, holders: Sequence[Holder]

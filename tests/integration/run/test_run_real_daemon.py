@@ -30,6 +30,10 @@ ttl = "20s"
 name = "ci"
 scopes = ["run"]
 secret_file = "ci.key"
+[[organization.key]]
+name = "admin"
+scopes = ["run", "read", "admin"]
+secret_file = "admin.key"
 """
 
 
@@ -59,6 +63,21 @@ def test_a_killed_holders_seat_goes_to_who_waits_at_once(begin: Start, tmp_path:
     assert time.monotonic() < killed + 4
     assert (tmp_path / "ran").exists()
     assert not holder.survivors()
+
+
+def test_who_is_sent_away_from_the_line_hears_so_at_once_and_has_had_no_seat(
+    begin: Start, daemon: DaemonProcess
+) -> None:
+    begin("--", "sleep", "1000").event("started")
+    waiter = begin("--", "true")
+    waiter.event("waiting")
+    admin = daemon.caller("admin")
+    (shown,) = admin.call("GET", "/v1/orgs/acme/licenses/kre/queue").body["items"]
+    sent_away = time.monotonic()
+    assert admin.release(shown["id"]).status == 204
+    assert waiter.wait() == 75
+    assert time.monotonic() < sent_away + 2, "well before its call would have come back"
+    assert "an admin has ended it" in waiter.stderr
 
 
 def test_a_daemon_killed_and_restarted_disturbs_no_run(begin: Start, daemon: DaemonProcess) -> None:

@@ -17,7 +17,7 @@ from lessor_protocol.queued import Queued, blocked_by_of, holders_of
 
 from lessor import ci, exits, machine
 from lessor.clock import now_ms
-from lessor.errors import NoAnswer, UsageError, from_code
+from lessor.errors import NoAnswer, UsageError, from_refusal
 from lessor.text import clean
 
 from . import explain
@@ -226,7 +226,7 @@ class Seeker:
             blocked_by=self._blocked_by,
         )
         self._narrator.fail(text)
-        code = from_code(state.code, state.reason).exit_code
+        code = from_refusal(state.code, state.reason).exit_code
         if code == exits.NO_SEAT and self._options.no_seat_code is not None:
             return self._options.no_seat_code
         return code

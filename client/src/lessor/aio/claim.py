@@ -19,7 +19,7 @@ from lessor_protocol.queued import blocked_by_of, holders_of
 
 from lessor.agent import explain
 from lessor.clock import now_ms
-from lessor.errors import NoAnswer, from_code
+from lessor.errors import NoAnswer, from_refusal
 from lessor.notice import NoticeBoard
 
 if TYPE_CHECKING:
@@ -203,4 +203,4 @@ class Claim:
             time.time(),
             blocked_by=self._blocked_by,
         )
-        return from_code(self.state.code, text, holders=self._holders)
+        return from_refusal(self.state.code, text, holders=self._holders)
