@@ -313,3 +313,15 @@ def test_pages_have_bounds(shared_acme: Acme, query: str) -> None:
             assert answer.status in (200, 422), "a cursor there is only a place in the order"
         else:
             assert answer.code == "invalid"
+
+
+def test_who_gets_no_seat_sees_those_of_offline_licenses(acme: Acme) -> None:
+    body = {"license": "kre", "machine": "island", "seats": 2, "duration": 3600}
+    assert acme.post("/offline", body).status == 201
+    refused = acme.caller("run").acquire()
+    assert refused.code == "seats_exhausted"
+    (holder,) = refused.body["holders"]
+    assert (holder["machine"], holder["command"], holder["seats"]) == (
+        "island", "offline license", 2,
+    )  # fmt: skip
+    assert holder["user"] == "olga@example.com"

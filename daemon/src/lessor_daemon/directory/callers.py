@@ -64,7 +64,7 @@ class Caller:
         if self.org is None:
             raise Problem("forbidden", "the operator's key creates organizations and nothing else")
         if not self.scopes & {*scopes, ADMIN}:
-            wanted = " or ".join((*scopes, ADMIN))
+            wanted = " or ".join(dict.fromkeys((*scopes, ADMIN)))
             raise Problem("forbidden", f"key {self.key_name!r} lacks the scope {wanted}")
         return self.org
 

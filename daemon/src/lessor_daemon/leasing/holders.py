@@ -11,7 +11,7 @@ from lessor_protocol.messages import Lease, Machine, Process
 from lessor_protocol.queued import Holder
 
 from lessor_daemon.shared_reads import SharedReads
-from lessor_daemon.store import leases
+from lessor_daemon.store import leases, offline
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.scripts import Proven
 from lessor_daemon.times import wall_text
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import AcquireRequest
 
     from lessor_daemon.store.leases import LeaseRecord
+    from lessor_daemon.store.offline import OfflineRecord
     from lessor_daemon.store.store import Store
 
     from .certificate import Claims
@@ -43,7 +44,10 @@ class Holders:
         self._reads: SharedReads[tuple[str, str], list[Holder]] = SharedReads()
 
     async def of(self, org: str, license: str) -> list[Holder]:
-        """Up to ``HOLDERS_SHOWN``, the oldest first. Raises ``Problem`` ``store_unavailable``."""
+        """Up to ``HOLDERS_SHOWN``, the oldest first, and as many offline licenses.
+
+        Raises ``Problem`` ``store_unavailable``.
+        """
         read_ms, found = self._kept.get((org, license), (None, []))
         if read_ms is not None and self._boottime_ms() - read_ms < HOLDERS_KEPT_MS:
             return found
@@ -53,7 +57,9 @@ class Holders:
         now_ms = self._boottime_ms()
         with store_problems():
             records = await leases.holders(self._store, org, license, HOLDERS_SHOWN)
+            files = await offline.holding(self._store, org, license, HOLDERS_SHOWN)
         found = [to_holder(record) for record in records if not record.offered]
+        found += [_offline_holder(record) for record in files]
         if len(self._kept) >= MOST_LICENSES_KEPT:
             self._kept.clear()
         self._kept[org, license] = (now_ms, found)
@@ -104,6 +110,17 @@ def to_holder(record: LeaseRecord) -> Holder:
         command=process.command,
         labels=labels,
         since=wall_text(record.granted_at_wall_ms),
+        seats=record.seats,
+    )
+
+
+def _offline_holder(record: OfflineRecord) -> Holder:
+    return Holder(
+        user=record.issued_by,
+        machine=record.machine,
+        command="offline license",
+        labels={},
+        since=wall_text(record.issued * 1000),
         seats=record.seats,
     )
 

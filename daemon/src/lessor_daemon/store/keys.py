@@ -86,6 +86,11 @@ def queue(org: str, license: str) -> str:
     return f"{{{org}}}:{license}:queue"
 
 
+def offline_seats(org: str, license: str) -> str:
+    """Sorted set: ``serial:seats`` of an offline license that holds them → when it expires."""
+    return f"{{{org}}}:{license}:offline"
+
+
 def waiters(org: str) -> str:
     """Hash: lease id of a waiter → record."""
     return f"{{{org}}}:waiter"

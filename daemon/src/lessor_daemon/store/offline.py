@@ -137,6 +137,18 @@ async def records(store: Store, org: str) -> list[OfflineRecord]:
     return sorted(made, key=lambda record: (record.issued, record.serial))
 
 
+async def holding(store: Store, org: str, license: str, most: int) -> list[OfflineRecord]:
+    """Up to ``most`` that hold seats of one license, the first to expire first."""
+    held = await store.attempt(
+        lambda: store.redis.zrange(keys.offline_seats(org, license), 0, most - 1)
+    )
+    if not held:
+        return []
+    serials = [member.rpartition(b":")[0] for member in held]
+    found = await store.attempt(lambda: store.redis.hmget(keys.offline(org), serials))
+    return [OfflineRecord(**msgpack.unpackb(packed)) for packed in found if packed]
+
+
 async def put_signing_key(store: Store, key_id: str, packed: bytes) -> None:
     """Publish the public half of a signing key."""
     await store.attempt(lambda: store.redis.hset(keys.SIGNING_KEYS, key_id, packed))
