@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -264,7 +265,9 @@ def test_when_the_license_expires_the_tree_is_dead_in_time(
     run.dead_after()
     assert time.time() < expires
     assert run.wait() == LOST
-    assert "seat ends" in run.stderr
+    (told,) = [line for line in run.stderr.splitlines() if "stopped" in line]
+    assert "the offline license " in told
+    assert re.search(r"expires at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d; ask an admin for another", told)
     wait_until(
         lambda: island.shell.run("offline", "check", str(file), "-m", MACHINE).returncode == DENIED,
         what="the license to expire",
