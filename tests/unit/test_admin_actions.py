@@ -90,6 +90,8 @@ def test_no_action_takes_a_key_as_an_argument(topic: str, action: Action) -> Non
         ("session", "list", "--csv", "--jsonl"),
         ("machine", "list", "--limit", "-1"),
         ("offline", "issue", "--license", "kre", "--machine", "m"),
+        ("offline", "issue", "--request", "r", "--expires", "1d", "--seats", "0"),
+        ("offline", "request", "--seats", "0"),
     ],
 )
 def test_wrong_usage_is_78(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:

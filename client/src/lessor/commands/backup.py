@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def _backup(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.file)
+    files.check_new_file(options.file)
     document = _read(desk)
     # Written once all is here: there is a whole file or none.
     files.write_private(options.file, json.dumps(document) + "\n")

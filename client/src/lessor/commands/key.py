@@ -60,7 +60,7 @@ def _show(desk: Desk, options: Namespace) -> None:
 
 
 def _make(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     body: Item = {"name": options.name, "scopes": options.scopes or ["run"]}
     for field in ("member", "license", "expires"):
         value = getattr(options, field)
@@ -83,7 +83,7 @@ def _set(desk: Desk, options: Namespace) -> None:
 
 
 def _rotate(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     path = desk.path("keys", options.id, "rotate")
     made = desk.api.change("POST", path, {"overlap": options.overlap})
     until = times.shown(made.get("old_secret_until"))

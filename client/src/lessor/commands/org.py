@@ -34,7 +34,7 @@ def _show(desk: Desk, options: Namespace) -> None:
 
 
 def _create(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     body: dict[str, object] = {"slug": options.slug, "owner": {"email": options.owner}}
     if options.name:
         body["name"] = options.name
