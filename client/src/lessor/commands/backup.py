@@ -38,7 +38,7 @@ def make_parser() -> Parser:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    return actions.once("backup", make_parser(), argv, _backup)
+    return actions.once("backup", make_parser(), argv, _backup, by_operator=True)
 
 
 def _backup(desk: Desk, options: Namespace) -> None:

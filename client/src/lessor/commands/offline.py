@@ -34,7 +34,7 @@ _COLUMNS = (
     Column("MACHINE", "machine"),
     Column("SEATS", "seats", is_number=True),
     Column("STATE", "state", is_state=True),
-    Column("EXPIRES", lambda item: times.shown(pick(item, "expires")), firm=True),
+    Column("EXPIRES", lambda item: times.near(pick(item, "expires")), firm=True),
 )
 _FIELDS = (
     Column("serial", "serial"),
@@ -44,7 +44,7 @@ _FIELDS = (
     Column("state", "state", is_state=True),
     Column("issued", lambda item: times.shown(pick(item, "issued"))),
     Column("issued by", "issued_by"),
-    Column("expires", lambda item: times.shown(pick(item, "expires"))),
+    Column("expires", lambda item: times.near(pick(item, "expires"))),
     Column("returned", lambda item: times.shown(pick(item, "returned"))),
     Column("signing key", "signing_key"),
 )
@@ -85,7 +85,7 @@ def _issue(desk: Desk, options: Namespace) -> None:
     sentence = (
         f"issued {record.get('serial')}: {counted(record.get('seats'), 'seat')} of "
         f"{record.get('license')} "
-        f"for {record.get('machine')} until {times.shown(record.get('expires'))}"
+        f"for {record.get('machine')} until {times.near(record.get('expires'))}"
     )
     if options.output:
         files.write_private(options.output, str(made.pop("file", "")))
@@ -322,5 +322,5 @@ ACTIONS = (
     Action(
         "return", "Give one back, or hand in its receipt", _return, _return_options, destroys=True
     ),
-    Action("rotate", "Sign with a new key from now on (operator)", _rotate),
+    Action("rotate", "Sign with a new key from now on (operator)", _rotate, by_operator=True),
 )

@@ -80,7 +80,13 @@ ACTIONS = (
         _show,
         lambda parser: parser.add_argument("slug", nargs="?", metavar="SLUG", help="(your own)"),
     ),
-    Action("create", "Create an organization with its first owner", _create, _create_options),
+    Action(
+        "create",
+        "Create an organization with its first owner",
+        _create,
+        _create_options,
+        by_operator=True,
+    ),
     Action(
         "rename",
         "Change the name of your organization",
@@ -93,5 +99,6 @@ ACTIONS = (
         _remove,
         lambda parser: parser.add_argument("slug", metavar="SLUG", help="which one"),
         destroys=True,
+        by_operator=True,
     ),
 )
