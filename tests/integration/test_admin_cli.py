@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import stat
 import sys
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +121,8 @@ def test_lowering_below_use_is_refused_unless_forced(
 
 
 def test_named_users_are_assigned_transferred_and_withdrawn(shell: Shell) -> None:
+    said = shell.refused(DENIED, "license", "assign", "studio", "nobody@example.com")
+    assert "lessor member list" in said
     shell.text("license", "assign", "studio", "mary@example.com")
     assert "mary@example.com" in shell.text("license", "users", "studio")
     shell.text("license", "transfer", "studio", "mary@example.com", "mick@example.com")
@@ -180,6 +184,43 @@ def test_a_rotated_key_overlaps_as_long_as_it_is_asked_to(shell: Shell) -> None:
     shell.text("key", "revoke", old.split("_")[1], "--yes")
 
 
+def test_a_key_that_has_expired_is_told_to_be_so(shell: Shell) -> None:
+    key_id = shell.text("key", "make", "short", "--scope", "read").split("_")[1]
+    said = shell.text("key", "set", key_id, "--expires", "2020-01-01")
+    assert said.startswith(f"the key {key_id} has expired")
+    rotated = shell.run("key", "rotate", key_id, "--overlap", "8s")
+    assert rotated.returncode == OK
+    assert f"lessor key set {key_id} --expires" in rotated.stderr
+    assert re.search(r"until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d;", rotated.stderr)
+    assert "may read" in shell.text("key", "set", key_id, "--expires", "90d")
+    assert "has expired" not in shell.run("key", "rotate", key_id).stderr
+    tried = shell.text("key", "revoke", key_id, "--end-sessions", "--dry-run")
+    assert tried == f"would: revoke the key {key_id} (short); its sessions end\n"
+    tried = shell.text("key", "revoke", key_id, "--dry-run")
+    assert tried == f"would: revoke the key {key_id} (short); its sessions finish\n"
+    shell.text("key", "revoke", key_id, "--yes")
+
+
+def test_a_license_whose_term_is_over_is_shown_as_expired(shell: Shell) -> None:
+    shell.text("license", "add", "over", "--seats", "1", "--expires", "2020-01-01")
+    assert "2020-01-01 00:00 (expired)" in shell.text("license", "show", "over")
+    shell.text("license", "set", "over", "--expires", "20h")
+    assert "(in less than a day)" in shell.text("license", "show", "over")
+    shell.text("license", "remove", "over", "--yes")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("offline", "rotate"), ("backup", "all.json"), ("org", "create", "x", "--owner", "a@b.c")],
+)
+def test_who_is_not_the_operator_is_sent_to_the_operator(
+    command: tuple[str, ...], shell: Shell
+) -> None:
+    said = shell.refused(DENIED, *command)
+    assert "operator.key" in said
+    assert "owner" not in said
+
+
 def test_in_a_script_nothing_is_destroyed_without_yes(shell: Shell) -> None:
     said = shell.refused(USAGE, "member", "remove", "mick@example.com")
     assert "--yes" in said
@@ -223,9 +264,7 @@ def test_a_terminal_of_80_columns_gets_lines_of_80_columns_and_colour(
         session.end()
     assert "\x1b[1mID" in session.shown
     assert "\x1b[32mactive" in session.shown
-    plain = session.shown
-    for code in ("1", "32", "0"):
-        plain = plain.replace(f"\x1b[{code}m", "")
+    plain = re.sub(r"\x1b\[\d+m", "", session.shown)
     assert max(len(line) for line in plain.splitlines()) <= 80
 
 
@@ -267,6 +306,8 @@ def test_a_session_is_ended_with_a_reason_that_reaches_its_terminal(
     refused = shell.refused(DENIED, "machine", "remove", "rig", "nobody", "--yes")
     assert "nothing was done: no machine 'nobody'" in refused
     assert "rig" in shell.text("machine", "list")
+    tried = shell.text("machine", "remove", "--idle", "--dry-run")
+    assert tried.endswith("(1 machine: rig)\n")
     removed = shell.json("machine", "remove", "--idle", "--license", "kre", "--yes")
     assert removed["machines"] == ["rig"]
     assert shell.text("machine", "list") == "no registered machines\n"
@@ -280,7 +321,9 @@ def test_who_waits_is_seen_and_can_be_sent_away(shell: Shell, shared: DaemonProc
     assert mary.acquire("kre", id=waiting, wait=60).status == 202
     (shown,) = shell.json("license", "line", "kre")["items"]
     assert (shown["position"], shown["id"]) == (1, waiting)
-    assert waiting in shell.text("license", "line", "kre")
+    listed = shell.text("license", "line", "kre")
+    assert waiting in listed
+    assert "GROUP" not in listed, "nobody has one"
     shell.text("release", waiting)
     assert mary.acquire("kre", id=waiting, wait=60).code == "lease_ended"
     (entry,) = shell.json("audit", "list", "--action", "waiter.remove")["items"]
@@ -309,6 +352,8 @@ def test_the_audit_names_the_change_and_who_made_it(shell: Shell) -> None:
     line = shell.text("audit", "list", "--actor", "adam@example.com").splitlines()[1]
     assert "adam@example.com" in line
     assert "→ Audited" in line
+    assert datetime.fromisoformat(entry["at"]).strftime("%Y-%m-%d %H:%M:%S  ") in line
+    assert f"  {entry['source']}  " in line
     lines = shell.text("audit", "list", "--jsonl", "--since", "1h").splitlines()
     assert entry in [json.loads(one) for one in lines]
 
@@ -348,9 +393,30 @@ def test_a_directory_moves_to_another_store(make_daemon: MakeDaemon, tmp_path: P
     members = Shell(tmp_path, new).run("member", "list", LESSOR_API_KEY=old.key("owner"))
     assert "olga@example.com" in members.stdout
     assert "already" in shell.refused(DENIED, "restore", str(file))
+    again = shell.text("restore", str(file), "--skip-existing")
+    assert again == "nothing was made: all of them are there already\n"
+    tried = shell.text("restore", str(file), "--skip-existing", "--dry-run")
+    assert tried == "would: make nothing: all of them are there already\n"
     other = tmp_path / "other"
     other.write_text("[]")
     assert "not what lessor backup writes" in shell.refused(USAGE, "restore", str(other))
+
+
+def test_what_the_first_start_made_can_make_room_for_a_backup(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    old, new = make_daemon(bootstrap=None), make_daemon(bootstrap=None)
+    file = tmp_path / "all.json"
+    old.start()
+    Shell(tmp_path, old, "operator").text("backup", str(file))
+    old.stop()
+    new.start()
+    shell = Shell(tmp_path, new, "operator")
+    said = shell.refused(DENIED, "restore", str(file))
+    assert "the server's first start makes one" in said
+    assert "lessor org remove default" in said
+    shell.text("org", "remove", "default", "--yes")
+    assert shell.text("restore", str(file)) == "made 1 organization (default)\n"
 
 
 def test_without_a_server_the_exit_code_says_so(tmp_path: Path, free_port: int) -> None:

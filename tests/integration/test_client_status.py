@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -51,8 +52,8 @@ def test_an_acquired_seat_shows_in_the_status_until_it_is_released(
     assert table[0] == f"acme at {daemon.url}, key ci"
     assert table[2].split()[:6] == ["LICENSE", "KIND", "SEATS", "AVAILABLE", "LEASES", "OFFLINE"]
     assert table[3].split()[:5] == ["kre", "floating", "2", "1", "1"]
-    assert table[5].split() == ["LICENSE", "USER", "MACHINE", "COMMAND", "SINCE", "ID"]
-    assert "sleep 300" in table[6]
+    assert table[5].split() == ["LICENSE", "USER", "MACHINE", "COMMAND", "FOR", "ID"]
+    assert re.search(r"sleep 300  \d+s ", table[6])
     assert table[6].endswith(lease["id"])
     assert (released.returncode, again.returncode) == (0, 0)
     status = json.loads(lessor(daemon, tmp_path, "status", "--json").stdout)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lessor_protocol.offline import SEED_BYTES, OfflineLicense, write_license
 from support.administration import BOOTSTRAP
 from support.command_line import Shell
 from support.lessor_run import WITHOUT_CGROUP, Run
@@ -53,6 +56,7 @@ class Island:
     def trust(self) -> None:
         """Carry the server's public keys to the machine."""
         keys = self.home / "keys"
+        keys.unlink(missing_ok=True)
         self.admin.text("offline", "trust", "--export", str(keys))
         self.shell.text("offline", "trust", str(keys))
 
@@ -160,17 +164,20 @@ def test_a_forged_receipt_frees_nothing(island: Island) -> None:
     forged = island.home / "forged"
     # The signature of one receipt on the content of the other.
     forged.write_text("\n".join([lines[0], lines[1], *two.read_text().splitlines()[2:], ""]))
+    said = island.admin.refused(DENIED, "offline", "return", str(forged), "--yes")
+    assert f"{forged} is no receipt that holds" in said
+    forged.write_text("\n".join([lines[0], "nonsense!", lines[-1]]))
     said = island.admin.refused(USAGE, "offline", "return", str(forged), "--yes")
-    assert "receipt" in said
+    assert f"{forged} is no receipt: " in said
     assert island.available() == 2
 
 
 def test_what_does_not_hold_here_runs_nothing(island: Island) -> None:
     file = island.issue()
-    text = file.read_text()
     forged = island.home / "forged.lic"
-    letter = text.splitlines()[3][5]
-    forged.write_text(text.replace(letter, "A" if letter != "A" else "B"))
+    first, *middle, last = file.read_text().splitlines()
+    content = b64decode("".join(middle)).replace(b'"seats":1', b'"seats":9')
+    forged.write_text("\n".join([first, b64encode(content).decode(), last]))
     assert "is no offline license that holds here" in island.refused(DENIED, forged)
     other = ("run", "--offline", str(file), "-m", "another", "--", "true")
     assert "is for the machine 'island'" in island.shell.refused(DENIED, *other)
@@ -181,7 +188,54 @@ def test_what_does_not_hold_here_runs_nothing(island: Island) -> None:
     assert "cannot be read" in island.refused(USAGE, island.home / "nothing.lic")
     request = island.home / "request"
     island.shell.text("offline", "request", "-m", MACHINE, "-o", str(request))
-    assert "LESSOR OFFLINE LICENSE" in island.refused(DENIED, request)
+    assert "LESSOR OFFLINE LICENSE" in island.refused(USAGE, request)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda _text: "a plain text\n", "is no offline license"),
+        (lambda _text: "", "is no offline license"),
+        (lambda text: text[: len(text) // 2], "is cut off"),
+        (lambda text: text.replace("\n", "\n!", 2), "is damaged"),
+        (lambda text: "\n".join([*text.splitlines()[:3], text.splitlines()[-1]]), "is damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_78_whatever_the_machine_believes(
+    damage: Callable[[str], str], told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "seat.lic"
+    license = OfflineLicense("5e", "acme", "kre", MACHINE, 1, 0, 1, "key", bytes(SEED_BYTES))
+    file.write_text(damage(write_license(license, bytes(SEED_BYTES))))
+    here = (str(file), "-m", MACHINE)
+    for command in (("offline", "check", *here), ("run", "--offline", *here, "--", "true")):
+        assert f"{file} {told}" in Shell(tmp_path).refused(USAGE, *command)
+
+
+def test_an_issue_that_contradicts_the_request_is_refused(island: Island, tmp_path: Path) -> None:
+    request, file = tmp_path / "request", tmp_path / "seat.lic"
+    asked = ("offline", "request", "--license", "kre", "--seats", "2", "-m", MACHINE)
+    island.shell.text(*asked, "-o", str(request))
+    issue = ("offline", "issue", "--request", str(request), "--expires", "1d", "-o", str(file))
+    said = island.admin.refused(USAGE, *issue, "--license", "studio")
+    assert "asks for the license kre, and --license says studio" in said
+    said = island.admin.refused(USAGE, *issue, "--machine", "another")
+    assert f"asks for the machine {MACHINE}, and --machine says another" in said
+    assert island.available() == 4
+    assert not file.exists()
+    said = island.admin.text(*issue, "--license", "kre", "--machine", MACHINE, "--seats", "1")
+    assert "1 seat of kre for island" in said
+    request.write_text("a plain text")
+    assert f"{request} is no request" in island.admin.refused(USAGE, *issue[:-1], f"{file}2")
+
+
+def test_the_public_keys_never_overwrite_a_file(island: Island) -> None:
+    island.issue()
+    keys = island.home / "keys"
+    before = keys.read_text()
+    said = island.admin.refused(USAGE, "offline", "trust", "--export", str(keys))
+    assert f"{keys} is there already" in said
+    assert keys.read_text() == before
 
 
 def test_without_cryptography_the_missing_package_is_named(island: Island) -> None:
@@ -264,7 +318,9 @@ def test_when_the_license_expires_the_tree_is_dead_in_time(
     run.dead_after()
     assert time.time() < expires
     assert run.wait() == LOST
-    assert "seat ends" in run.stderr
+    (told,) = [line for line in run.stderr.splitlines() if "stopped" in line]
+    assert "the offline license " in told
+    assert re.search(r"expires at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d; ask an admin for another", told)
     wait_until(
         lambda: island.shell.run("offline", "check", str(file), "-m", MACHINE).returncode == DENIED,
         what="the license to expire",

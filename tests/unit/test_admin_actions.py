@@ -90,6 +90,8 @@ def test_no_action_takes_a_key_as_an_argument(topic: str, action: Action) -> Non
         ("session", "list", "--csv", "--jsonl"),
         ("machine", "list", "--limit", "-1"),
         ("offline", "issue", "--license", "kre", "--machine", "m"),
+        ("offline", "issue", "--request", "r", "--expires", "1d", "--seats", "0"),
+        ("offline", "request", "--seats", "0"),
     ],
 )
 def test_wrong_usage_is_78(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +123,13 @@ def test_every_refusal_has_an_exit_code_that_says_what_kind(code: str) -> None:
 def test_a_refusal_says_what_to_do_next() -> None:
     assert "--force" in str(explained(Problem("quota_below_use", "2 in use"), "license"))
     assert "lessor key list" in str(explained(Problem("not_found", "no key"), "key"))
+    nobody = explained(Problem("not_found", "no member"), "license", listed_by="member list")
+    assert str(nobody) == "no member; lessor member list shows what there is"
+    forbidden = Problem("forbidden", "only the operator's key may do that")
+    assert "owner or an admin" in str(explained(forbidden, "offline"))
+    by_operator = str(explained(forbidden, "offline", by_operator=True))
+    assert "owner" not in by_operator
+    assert "ask the operator" in by_operator
     hinted = Problem("seats_exhausted", "full", data={"hint": "end\x1b sessions"})
     assert str(explained(hinted, "offline")) == "full; end? sessions"
 
@@ -165,7 +174,7 @@ def test_on_a_terminal_the_answer_decides(
 def test_a_dry_run_asks_nobody_and_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     found = {"machines": ["a", "b"], "sessions_ended": 1}
     assert desk(dry_run=True).destroy("Remove?", lambda: dict(found), unwanted) is None
-    assert capfd.readouterr().out == "would: remove (2 machines, 1 session ends)\n"
+    assert capfd.readouterr().out == "would: remove (1 session ends, 2 machines: a, b)\n"
 
 
 def test_the_completion_knows_every_command_action_and_option() -> None:
@@ -248,7 +257,13 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_names_as_they_are() -> Non
     [
         ({"sessions_ended": 1, "keys_revoked": 1}, "1 session ends, 1 key is revoked"),
         ({"sessions_ended": 2, "keys_revoked": 3}, "2 sessions end, 3 keys are revoked"),
-        ({"machines": ["one"], "sessions_ended": 0}, "1 machine"),
+        ({"machines": ["one"], "sessions_ended": 0}, "1 machine: one"),
+        ({"machines": [], "sessions_ended": 0}, "0 machines"),
+        ({"machines": list("abcdefghij")}, "10 machines: a, b, c, d, e, f, g, h, i, j"),
+        (
+            {"machines": list("abcdefghijkl")},
+            "12 machines: a, b, c, d, e, f, g, h, i, j and 2 more",
+        ),
     ],
 )
 def test_one_is_not_many(

@@ -7,6 +7,7 @@ from lessor.admin import table
 from lessor.admin.table import Column
 from lessor.admin.terminal import Style
 from lessor.commands import audit
+from lessor.commands.license import _LINE
 
 PLAIN = Style(has_colour=False)
 COLOUR = Style(has_colour=True)
@@ -108,6 +109,26 @@ def test_what_goes_below_stands_under_its_row_whole_where_the_table_is_too_wide(
         "    product - → Katalon",
         "key.rotate",
     ]
+
+
+def test_what_is_spare_is_left_out_once_nothing_else_can_go_below() -> None:
+    columns = [
+        Column("ACTION", "action", firm=True),
+        Column("FROM", "source", spare=True),
+        Column("CHANGE", "change", below=True),
+    ]
+    items: list[dict[str, object]] = [
+        {"action": "key.make", "source": "127.0.0.1", "change": "name=ci"}
+    ]
+    assert shown(columns, items, 28)[1:] == ["key.make  127.0.0.1  name=ci"]
+    assert shown(columns, items, 27)[1:] == ["key.make  127.0.0.1", "    name=ci"]
+    assert shown(columns, items, 18)[1:] == ["key.make", "    name=ci"]
+
+
+def test_the_line_shows_groups_where_somebody_has_one() -> None:
+    waiting: list[dict[str, object]] = [{"position": 1, "group": ""}, {"position": 2, "group": "a"}]
+    assert shown([*_LINE], waiting) == ["   GROUP", "1  -", "2  a"]
+    assert shown([*_LINE], waiting[:1]) == ["", "1"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ def test_a_moment_is_shown_in_the_time_zone_of_who_reads_it() -> None:
     assert times.shown("soon") == "-"
 
 
+def test_a_moment_within_the_hour_is_shown_to_the_second() -> None:
+    now = datetime.now(UTC)
+    for minutes, length in ((-61, 16), (-59, 19), (0, 19), (59, 19), (61, 16)):
+        text = f"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+        assert times.near(text) == times.exact(text)[:length]
+    assert times.exact("2027-03-01T12:00:07Z") == "2027-03-01 14:00:07"
+    assert times.near(None) == times.exact(None) == "-"
+
+
 def test_a_date_without_a_zone_means_this_machines() -> None:
     assert times.later("2027-03-01") == "2027-02-28T22:00:00Z"
     assert times.later("2027-03-01T14:00") == "2027-03-01T12:00:00Z"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Item = dict[str, object]
 
 _LONGEST_DETAIL = 1_000
+_MACHINES_NAMED = 10
 
 _ADVICE = {
     "unauthenticated": "check LESSOR_API_KEY_FILE or LESSOR_API_KEY; lessor doctor tests the way",
@@ -39,6 +40,10 @@ _ADVICE = {
     "recovering": "try again in a minute",
     "store_unavailable": "the server waits for its store: try again, or ask the operator",
 }
+_ASK_OPERATOR = (
+    "use the operator's key, which the server made as operator.key in its data directory, "
+    "or ask the operator"
+)
 _REFUSED = frozenset({"conflict", "precondition_failed", "quota_below_use", "lease_ended"})
 """Not wrong by itself, but not as things stand: exit 77, like all else that the server denies."""
 
@@ -95,7 +100,11 @@ class Desk:
 
 
 class Action:
-    """One action. ``run(desk, options)`` does it; ``add(parser)`` adds its options."""
+    """One action. ``run(desk, options)`` does it; ``add(parser)`` adds its options.
+
+    ``listed_by`` is the command that lists what the action may not find, ``member list``; its own
+    ``list`` unless given. What is done ``by_operator`` takes the operator's key.
+    """
 
     def __init__(
         self,
@@ -105,11 +114,15 @@ class Action:
         add: Callable[[argparse.ArgumentParser], object] = lambda _parser: None,
         *,
         destroys: bool = False,
+        by_operator: bool = False,
+        listed_by: str = "",
     ) -> None:
         self.name = name
         self.summary = summary
         self.run = run
         self.destroys = destroys
+        self.by_operator = by_operator
+        self.listed_by = listed_by
         self._add = add
 
     def parser(self, command: str) -> Parser:
@@ -134,7 +147,14 @@ def main(command: str, summary: str, actions: Sequence[Action], argv: list[str])
         complaint = f"{clean(name)!r} is no action" if name else "say what to do"
         known = ", ".join(one.name for one in actions)
         raise UsageError(f"{complaint}: lessor {command} takes {known}")
-    return once(command, action.parser(command), argv[1:], action.run)
+    return once(
+        command,
+        action.parser(command),
+        argv[1:],
+        action.run,
+        by_operator=action.by_operator,
+        listed_by=action.listed_by,
+    )
 
 
 def _deed(question: str) -> str:
@@ -148,6 +168,9 @@ def once(
     parser: Parser,
     argv: list[str],
     run: Callable[[Desk, argparse.Namespace], None],
+    *,
+    by_operator: bool = False,
+    listed_by: str = "",
 ) -> int:
     """Read the options, do one thing and explain what the server refused."""
     options = parser.parse_args(argv)
@@ -155,7 +178,8 @@ def once(
     try:
         run(desk, options)
     except Problem as problem:
-        raise explained(problem, command) from None
+        error = explained(problem, command, by_operator=by_operator, listed_by=listed_by)
+        raise error from None
     finally:
         desk.close()
     return exits.OK
@@ -170,16 +194,21 @@ def usage(command: str, summary: str, actions: Sequence[Action]) -> str:
     )
 
 
-def explained(problem: Problem, command: str) -> LessorError:
+def explained(
+    problem: Problem, command: str, *, by_operator: bool = False, listed_by: str = ""
+) -> LessorError:
     """The error for what a server refused, with what to do next."""
     text = clean(problem.detail or problem.code, _LONGEST_DETAIL)
     hint = problem.data.get("hint")
     advice = _ADVICE.get(problem.code, "")
     if isinstance(hint, str):
         advice = clean(hint)
-    elif problem.code in ("not_found", "unknown_license"):
-        known = "license" if problem.code == "unknown_license" else command
-        advice = f"lessor {known} list shows what there is"
+    elif problem.code == "forbidden" and by_operator:
+        advice = _ASK_OPERATOR
+    elif problem.code == "unknown_license":
+        advice = "lessor license list shows what there is"
+    elif problem.code == "not_found":
+        advice = f"lessor {listed_by or f'{command} list'} shows what there is"
     message = f"{text}; {advice}" if advice else text
     if problem.code in _REFUSED:
         return Denied(message, code=problem.code)
@@ -208,14 +237,23 @@ def count(text: str) -> int:
 def _told(coming: Item) -> str:
     """What a preview says of things that go as well."""
     parts = []
-    machines = coming.get("machines")
-    if isinstance(machines, list):
-        parts.append(counted(len(machines), "machine"))
     if coming.get("sessions_ended"):
         parts.append(sessions_end(coming))
     if coming.get("keys_revoked"):
         parts.append(keys_are_revoked(coming))
+    machines = coming.get("machines")
+    if isinstance(machines, list):
+        parts.append(_named(machines))
     return ", ".join(parts)
+
+
+def _named(machines: list[object]) -> str:
+    """``12 machines: a, b, … and 2 more``."""
+    told = counted(len(machines), "machine")
+    shown = ", ".join(clean(str(one)) for one in machines[:_MACHINES_NAMED])
+    more = len(machines) - _MACHINES_NAMED
+    told += f": {shown}" if shown else ""
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def sessions_end(done: Item) -> str:

@@ -44,8 +44,11 @@ def hand_over(desk: Desk, made: Item, key: Item, output: str | None, sentence: s
         desk.out.text(secret)
 
 
-def check_secret_file(path: str | None) -> None:
-    """Complain about a file that could not be written, before there is a secret to lose."""
+def check_new_file(path: str | None) -> None:
+    """Complain about a file that could not be written, before there is anything to lose.
+
+    Raises ``UsageError``.
+    """
     if path is None:
         return
     target = Path(path)
@@ -57,8 +60,17 @@ def check_secret_file(path: str | None) -> None:
 
 def write_private(path: str, text: str) -> None:
     """Write a new file that only its owner can read. Raises ``UsageError``, also if it exists."""
+    _write_new(path, text, 0o600)
+
+
+def write_public(path: str, text: str) -> None:
+    """Write a new file that others may read. Raises ``UsageError``, also if it exists."""
+    _write_new(path, text, 0o666)  # less what the umask takes away
+
+
+def _write_new(path: str, text: str, mode: int) -> None:
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

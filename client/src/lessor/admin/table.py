@@ -27,6 +27,7 @@ class Column:
 
     A ``firm`` column is never cut, because half of what it holds is of no use. One that goes
     ``below`` is not cut either: in a table too wide for the terminal it stands under its row.
+    A ``spare`` one is left out of a table that is still too wide then.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Column:
         firm: bool = False,
         is_state: bool = False,
         below: bool = False,
+        spare: bool = False,
     ) -> None:
         self.heading = heading
         self.is_number = is_number
         self.firm = firm or is_number or is_state
         self.is_state = is_state
         self.below = below
+        self.spare = spare
         self._source = source
 
     def cell(self, item: Item) -> str:
@@ -79,11 +82,11 @@ def lines(
 ) -> list[str]:
     """The table. A column that no item fills is left out. ``width`` None cuts nothing."""
     notes: list[list[str]] = [[] for _ in items]
-    if width is not None and any(column.below for column in columns):
-        whole = lines(columns, items, None, Style(has_colour=False))
-        if max(map(_width, whole)) > width:
-            notes = [_below(columns, item, width) for item in items]
-            columns = [column for column in columns if not column.below]
+    if width is not None and _is_wider(columns, items, width):
+        notes = [_below(columns, item, width) for item in items]
+        columns = [column for column in columns if not column.below]
+        if _is_wider(columns, items, width):
+            columns = [column for column in columns if not column.spare]
     rows = [[column.cell(item) for column in columns] for item in items]
     kept = [i for i in range(len(columns)) if any(row[i] != "-" for row in rows)]
     columns = [columns[i] for i in kept]
@@ -105,6 +108,11 @@ def lines(
         found.append(_joined(cells))
         found += note
     return found
+
+
+def _is_wider(columns: Sequence[Column], items: Sequence[Item], width: int) -> bool:
+    """Whether the table is wider, with nothing cut."""
+    return max(map(_width, lines(columns, items, None, Style(has_colour=False)))) > width
 
 
 def _below(columns: Sequence[Column], item: Item, width: int) -> list[str]:

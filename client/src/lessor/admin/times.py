@@ -8,12 +8,26 @@ from datetime import UTC, datetime, timedelta
 from lessor_protocol.duration import parse_duration_ms
 
 _WRITTEN = "2027-12-31, 2027-12-31T18:00, or a duration such as 30d"
+_NEAR = timedelta(hours=1)
 
 
 def shown(text: object) -> str:
     """A moment of the server's in this machine's time zone, to the minute; ``-`` for none."""
     moment = _parse(text) if isinstance(text, str) else None
     return f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else "-"
+
+
+def exact(text: object) -> str:
+    """The same to the second."""
+    moment = _parse(text) if isinstance(text, str) else None
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "-"
+
+
+def near(text: object) -> str:
+    """The same, and to the second where it is less than an hour from now: there they count."""
+    moment = _parse(text) if isinstance(text, str) else None
+    is_near = moment is not None and abs(moment - datetime.now(UTC)) < _NEAR
+    return exact(text) if is_near else shown(text)
 
 
 def age(text: object, now: datetime) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lessor_protocol.messages import Lease, Lost, RenewAnswer
 
     from lessor.config import ClientConfig
+    from lessor.offline.serving import OfflineServer
 
     from .cgroup import Cgroup
     from .idleness import Idleness
@@ -50,6 +51,8 @@ _LONGEST_POLL_MS = 250
 # A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
 _LAST_TRY_MS = 1_000
 """After no server was reached: a lost reply may have granted a seat, so one release is tried."""
+
+_NOT_RENEWED = "no renewal came through and the seat ends"
 
 WHY_LOST = "lost"
 _LOSS = frozenset({WHY_LOST, AT_DEADLINE})
@@ -84,14 +87,15 @@ class Agent:
         cgroup: Cgroup,
         narrator: Narrator,
         events: Events,
-        offline: Server | None = None,
+        offline: OfflineServer | None = None,
     ) -> None:
         self._options = options
         self._lease_id = lease_id
         self._inbox = inbox
         self._narrator = narrator
         self._events = events
-        self._server = offline or Server(config, wait=self._wait)
+        self._offline = offline
+        self._server: Server = offline or Server(config, wait=self._wait)
         self._leashed = Leashed(line, leash_pid, options, cgroup, self._on_leash_message)
         self._job = Job(self._leashed, terminal, inbox, narrator)
         self._notices = Notices(
@@ -372,7 +376,8 @@ class Agent:
             )
             self._events.emit("notice", notice={"code": "leftover", "processes": fields[1]})
         elif word == "stopping" and fields[0] == AT_DEADLINE:
-            self._narrator.fail("no renewal came through and the seat ends: the command is stopped")
+            why = self._offline.why_it_ends if self._offline else _NOT_RENEWED
+            self._narrator.fail(f"the command is stopped: {why}")
 
     # The end ------------------------------------------------------------------------------------
 

@@ -58,8 +58,9 @@ def _short(value: object) -> str:
 
 
 _COLUMNS = (
-    Column("AT", lambda item: times.shown(pick(item, "at")), firm=True),
+    Column("AT", lambda item: times.exact(pick(item, "at")), firm=True),
     Column("WHO", _who),
+    Column("FROM", "source", spare=True),
     Column("ACTION", "action", firm=True),
     Column("TARGET", "target"),
     Column("CHANGE", _change, below=True),

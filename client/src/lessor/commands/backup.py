@@ -38,11 +38,11 @@ def make_parser() -> Parser:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    return actions.once("backup", make_parser(), argv, _backup)
+    return actions.once("backup", make_parser(), argv, _backup, by_operator=True)
 
 
 def _backup(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.file)
+    files.check_new_file(options.file)
     document = _read(desk)
     # Written once all is here: there is a whole file or none.
     files.write_private(options.file, json.dumps(document) + "\n")

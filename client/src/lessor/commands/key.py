@@ -8,6 +8,7 @@ from lessor.admin import actions, files, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
 from lessor.errors import UsageError
+from lessor.text import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _FIELDS = (
     Column("created", lambda item: times.shown(pick(item, "created"))),
     Column("expires", lambda item: times.shown(pick(item, "expires"))),
     Column("last used", lambda item: times.shown(pick(item, "last_used"))),
-    Column("old secret until", lambda item: times.shown(pick(item, "old_secret_until"))),
+    Column("old secret until", lambda item: times.near(pick(item, "old_secret_until"))),
 )
 
 
@@ -60,7 +61,7 @@ def _show(desk: Desk, options: Namespace) -> None:
 
 
 def _make(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     body: Item = {"name": options.name, "scopes": options.scopes or ["run"]}
     for field in ("member", "license", "expires"):
         value = getattr(options, field)
@@ -79,14 +80,22 @@ def _set(desk: Desk, options: Namespace) -> None:
     if not body:
         raise UsageError("say what to change: --scope or --expires")
     changed = desk.api.change("PATCH", desk.path("keys", options.id), body)
-    desk.out.done(changed, f"the key {changed.get('id')} may {', '.join(_scopes(changed))}")
+    may = f"may {', '.join(_scopes(changed))}"
+    if changed.get("state") == "expired":
+        may = "has expired: what runs with it may finish, and nothing new begins"
+    desk.out.done(changed, f"the key {changed.get('id')} {may}")
 
 
 def _rotate(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     path = desk.path("keys", options.id, "rotate")
     made = desk.api.change("POST", path, {"overlap": options.overlap})
-    until = times.shown(made.get("old_secret_until"))
+    if made.get("state") == "expired":
+        say(
+            f"the key {options.id} has expired, and so its new secret is of no use yet: "
+            f"lessor key set {options.id} --expires 90d"
+        )
+    until = times.near(made.get("old_secret_until"))
     old = f"the old secret is valid until {until}" if until != "-" else "the old secret is void"
     files.hand_over(desk, made, made, options.output, old)
 
@@ -95,8 +104,9 @@ def _revoke(desk: Desk, options: Namespace) -> None:
     path = desk.path("keys", options.id)
     seen = desk.api.get(path)
     query = {"end_sessions": options.end_sessions}
+    fate = "Its sessions end" if options.end_sessions else "Its sessions finish"
     done = desk.destroy(
-        f"Revoke the key {options.id} ({seen.value.get('name')})?",
+        f"Revoke the key {options.id} ({seen.value.get('name')})? {fate}.",
         lambda: desk.api.change("DELETE", path, query={**query, "dry_run": True}),
         lambda: desk.api.change("DELETE", path, query=query, if_match=seen.etag),
     )
@@ -173,7 +183,13 @@ def _revoke_options(parser: ArgumentParser) -> None:
 ACTIONS = (
     Action("list", "List keys; a member sees their own", _list, _list_options),
     Action("show", "Show a key", _show, _id),
-    Action("make", "Make a key and show its secret once", _make, _make_options),
+    Action(
+        "make",
+        "Make a key and show its secret once",
+        _make,
+        _make_options,
+        listed_by="member list",
+    ),
     Action("set", "Change what a key may do, or for how long", _set, _set_options),
     Action("rotate", "Make a new secret", _rotate, _rotate_options),
     Action("revoke", "Revoke a key", _revoke, _revoke_options, destroys=True),

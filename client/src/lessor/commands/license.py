@@ -25,9 +25,12 @@ SUMMARY = "licenses: seats, quotas and terms, and the registered users of named-
 
 
 def _expires(item: Item) -> str:
-    moment = pick(item, "expires")
-    days = pick(item, "expires_in_days")
-    return times.shown(moment) + (f" (in {counted(days, 'day')})" if isinstance(days, int) else "")
+    text, days = times.shown(pick(item, "expires")), pick(item, "expires_in_days")
+    if pick(item, "reminder") == 0:
+        return f"{text} (expired)"
+    if not isinstance(days, int):
+        return text
+    return f"{text} (in {counted(days, 'day') if days else 'less than a day'})"
 
 
 def _registered(item: Item) -> object:
@@ -76,6 +79,7 @@ _LINE = (
     Column("", "position", is_number=True),
     Column("USER", "user"),
     Column("MACHINE", "machine"),
+    Column("GROUP", "group"),
     Column("COMMAND", "command"),
     Column("SEATS", "seats", is_number=True),
     Column("FOR", lambda item: times.age(pick(item, "since"), datetime.now(UTC)), is_number=True),
@@ -295,8 +299,27 @@ ACTIONS = (
     Action("remove", "Remove a license that is not in use", _remove, _name, destroys=True),
     Action("line", "List who waits, in order (release ID sends away)", _line, _name_and_limit),
     Action("users", "List registered users and who is online where", _users, _name_and_limit),
-    Action("assign", "Make a member a registered user", _assign, _user_options),
-    Action("withdraw", "Take a registered user off", _withdraw, _user_options, destroys=True),
-    Action("transfer", "Assign it to another member in one step", _transfer, _transfer_options),
+    Action(
+        "assign",
+        "Make a member a registered user",
+        _assign,
+        _user_options,
+        listed_by="member list",
+    ),
+    Action(
+        "withdraw",
+        "Take a registered user off",
+        _withdraw,
+        _user_options,
+        destroys=True,
+        listed_by="license users",
+    ),
+    Action(
+        "transfer",
+        "Assign it to another member in one step",
+        _transfer,
+        _transfer_options,
+        listed_by="license users",
+    ),
     *license_policy.ACTIONS,
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
-from pathlib import Path
 
 from lessor_protocol import offline as formats
 from lessor_protocol.errors import Problem
@@ -12,9 +12,9 @@ from lessor import machine
 from lessor.admin import actions, files, times
 from lessor.admin.actions import Action
 from lessor.admin.table import Column, pick
-from lessor.errors import LessorError, UsageError
+from lessor.errors import Denied, LessorError, UsageError
 from lessor.offline import opened, returning, trust
-from lessor.text import counted, say
+from lessor.text import clean, counted, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Item = dict[str, object]
 
+_LONGEST_REASON = 1_000
+
 SUMMARY = "offline licenses: signed files that hold seats for one machine without the server"
 
 _COLUMNS = (
@@ -32,7 +34,7 @@ _COLUMNS = (
     Column("MACHINE", "machine"),
     Column("SEATS", "seats", is_number=True),
     Column("STATE", "state", is_state=True),
-    Column("EXPIRES", lambda item: times.shown(pick(item, "expires")), firm=True),
+    Column("EXPIRES", lambda item: times.near(pick(item, "expires")), firm=True),
 )
 _FIELDS = (
     Column("serial", "serial"),
@@ -42,7 +44,7 @@ _FIELDS = (
     Column("state", "state", is_state=True),
     Column("issued", lambda item: times.shown(pick(item, "issued"))),
     Column("issued by", "issued_by"),
-    Column("expires", lambda item: times.shown(pick(item, "expires"))),
+    Column("expires", lambda item: times.near(pick(item, "expires"))),
     Column("returned", lambda item: times.shown(pick(item, "returned"))),
     Column("signing key", "signing_key"),
 )
@@ -68,10 +70,10 @@ def _show(desk: Desk, options: Namespace) -> None:
 
 
 def _issue(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     body: Item = {"expires": options.expires}
     if options.request:
-        body["request"] = files.read_text(options.request, formats.MAX_ARMOURED)
+        body["request"] = _agreed_request(options)
     elif not (options.license and options.machine):
         raise UsageError("say --license and --machine, or --request with the machine's request")
     for name in ("license", "machine", "seats"):
@@ -83,7 +85,7 @@ def _issue(desk: Desk, options: Namespace) -> None:
     sentence = (
         f"issued {record.get('serial')}: {counted(record.get('seats'), 'seat')} of "
         f"{record.get('license')} "
-        f"for {record.get('machine')} until {times.shown(record.get('expires'))}"
+        f"for {record.get('machine')} until {times.near(record.get('expires'))}"
     )
     if options.output:
         files.write_private(options.output, str(made.pop("file", "")))
@@ -93,6 +95,27 @@ def _issue(desk: Desk, options: Namespace) -> None:
     else:
         say(f"{sentence}; the file is not shown again:")
         desk.out.raw(str(made.get("file", "")))
+
+
+def _agreed_request(options: Namespace) -> str:
+    """The request's text. Raises ``UsageError`` where the options contradict what it asks for.
+
+    Fewer or more seats than asked for are an admin's to give; another license, or another machine,
+    would make a file that whoever asked cannot use.
+    """
+    text = files.read_text(options.request, formats.MAX_ARMOURED)
+    try:
+        asked = formats.read_request(text)
+    except formats.BadFile as error:
+        raise UsageError(f"{options.request} is no request: {error}") from None
+    for name, wanted in (("license", asked.license), ("machine", asked.machine)):
+        given = getattr(options, name)
+        if given and wanted and given != wanted:
+            raise UsageError(
+                f"{options.request} asks for the {name} {wanted}, and --{name} says {given}: "
+                f"leave --{name} out, or have the machine write another request"
+            )
+    return text
 
 
 def _rotate(desk: Desk, _options: Namespace) -> None:
@@ -126,6 +149,7 @@ def _request(desk: Desk, options: Namespace) -> None:
 
 
 def _trust(desk: Desk, options: Namespace) -> None:
+    files.check_new_file(options.export)
     if options.file:
         keys = trust.parse(files.read_text(options.file, trust.LONGEST_FILE), options.file)
     else:
@@ -134,7 +158,7 @@ def _trust(desk: Desk, options: Namespace) -> None:
         raise UsageError("there is no key yet: the first offline license makes one")
     ids = ", ".join(sorted(keys))
     if options.export:
-        _write_public(options.export, trust.write(keys))
+        files.write_public(options.export, trust.write(keys))
         shown: Item = {"keys": sorted(keys), "file": options.export}
         desk.out.done(shown, f"wrote the keys {ids} to {options.export}")
         return
@@ -169,7 +193,7 @@ def _check(desk: Desk, options: Namespace) -> None:
 def _return(desk: Desk, options: Namespace) -> None:
     text = files.read_text(options.file, formats.MAX_ARMOURED)
     if formats.RECEIPT in text.partition("\n")[0]:
-        _send(desk, text)
+        _send(desk, text, options.file)
         return
     receipt_file = options.receipt or f"{options.file}.receipt"
     found = _opened(desk, options)
@@ -187,7 +211,7 @@ def _return(desk: Desk, options: Namespace) -> None:
         desk.out.done(done, f"next, where the server is: lessor offline return {receipt_file}")
         return
     try:
-        _send(desk, str(done["receipt"]))
+        _send(desk, str(done["receipt"]), receipt_file)
     except (Problem, LessorError) as error:
         # No server from here, or no admin's key: that is the rule where files are used.
         trouble = actions.explained(error, "offline") if isinstance(error, Problem) else error
@@ -195,13 +219,24 @@ def _return(desk: Desk, options: Namespace) -> None:
         desk.out.done(done, f"next, where the server is: lessor offline return {receipt_file}")
 
 
-def _send(desk: Desk, receipt: str) -> None:
-    """Hand a receipt to the server, which frees the seats."""
+def _send(desk: Desk, receipt: str, file: str) -> None:
+    """Hand a receipt to the server, which frees the seats. ``file`` is where it stands.
+
+    Raises ``UsageError`` if it cannot be read, ``Denied`` if the server does not believe it.
+    """
     try:
         serial = formats.claimed_receipt(receipt).serial
     except formats.BadFile as error:
-        raise UsageError(f"the receipt cannot be read: {error}") from None
-    done = desk.api.change("POST", desk.path("offline", serial, "return"), {"receipt": receipt})
+        raise UsageError(f"{file} is no receipt: {error}") from None
+    path = desk.path("offline", serial, "return")
+    try:
+        done = desk.api.change("POST", path, {"receipt": receipt})
+    except Problem as problem:
+        if problem.code != "invalid":
+            raise
+        # It can be read, so what the server finds wrong is who signed it, or what for.
+        reason = clean(problem.detail, longest=_LONGEST_REASON)
+        raise Denied(f"{file} is no receipt that holds: {reason}", code=problem.code) from None
     free = counted(done.get("seats"), "seat is free", "seats are free")
     desk.out.done(done, f"{serial} is returned: its {free}")
 
@@ -209,13 +244,6 @@ def _send(desk: Desk, receipt: str) -> None:
 def _opened(desk: Desk, options: Namespace) -> opened.Opened:
     here = machine.identify(desk.environ, options.machine)
     return opened.open_license(options.file, desk.environ, here.id)
-
-
-def _write_public(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _moment(seconds: int) -> str:
@@ -253,7 +281,7 @@ def _request_options(parser: ArgumentParser) -> None:
 
 def _trust_options(parser: ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE", help="take the keys from it (server)")
-    parser.add_argument("--export", metavar="FILE", help="write them for a machine without network")
+    parser.add_argument("--export", metavar="FILE", help="write them to a new file")
 
 
 def _check_options(parser: ArgumentParser) -> None:
@@ -273,7 +301,10 @@ def _machine_option(parser: ArgumentParser) -> None:
 
 
 def _seats(text: str) -> int:
-    return max(1, actions.count(text))
+    number = actions.count(text)
+    if not number:
+        raise ArgumentTypeError("an offline license holds at least one seat")
+    return number
 
 
 ACTIONS = (
@@ -291,5 +322,5 @@ ACTIONS = (
     Action(
         "return", "Give one back, or hand in its receipt", _return, _return_options, destroys=True
     ),
-    Action("rotate", "Sign with a new key from now on (operator)", _rotate),
+    Action("rotate", "Sign with a new key from now on (operator)", _rotate, by_operator=True),
 )

@@ -34,7 +34,7 @@ def _show(desk: Desk, options: Namespace) -> None:
 
 
 def _create(desk: Desk, options: Namespace) -> None:
-    files.check_secret_file(options.output)
+    files.check_new_file(options.output)
     body: dict[str, object] = {"slug": options.slug, "owner": {"email": options.owner}}
     if options.name:
         body["name"] = options.name
@@ -80,7 +80,13 @@ ACTIONS = (
         _show,
         lambda parser: parser.add_argument("slug", nargs="?", metavar="SLUG", help="(your own)"),
     ),
-    Action("create", "Create an organization with its first owner", _create, _create_options),
+    Action(
+        "create",
+        "Create an organization with its first owner",
+        _create,
+        _create_options,
+        by_operator=True,
+    ),
     Action(
         "rename",
         "Change the name of your organization",
@@ -93,5 +99,6 @@ ACTIONS = (
         _remove,
         lambda parser: parser.add_argument("slug", metavar="SLUG", help="which one"),
         destroys=True,
+        by_operator=True,
     ),
 )

@@ -8,8 +8,8 @@ from lessor_protocol.errors import Problem
 
 from lessor.admin import actions, files
 from lessor.arguments import Parser
-from lessor.errors import NoAnswer, UsageError
-from lessor.text import counted, say
+from lessor.errors import Denied, NoAnswer, UsageError
+from lessor.text import clean, counted, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Item = dict[str, object]
 
 _LONGEST_FILE = 256 << 20
+_OF_FIRST_START = "default"
 _AGAIN = (
     "what was begun is not there for anybody until it is complete; "
     "run the same again with --skip-existing"
@@ -47,7 +48,7 @@ def make_parser() -> Parser:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    return actions.once("restore", make_parser(), argv, _restore)
+    return actions.once("restore", make_parser(), argv, _restore, by_operator=True)
 
 
 def _restore(desk: Desk, options: Namespace) -> None:
@@ -59,7 +60,7 @@ def _restore(desk: Desk, options: Namespace) -> None:
         items = [item for item in items if item.get("slug") not in skipped]
     # All are tried first, so that a conflict is found before anything is made.
     for item in items:
-        _send(desk, version, item, dry_run=True)
+        _try(desk, version, item)
         desk.progress.say("looking whether it can be restored …")
     made: list[str] = []
     for number, item in enumerate([] if options.dry_run else items, 1):
@@ -75,10 +76,31 @@ def _restore(desk: Desk, options: Namespace) -> None:
         desk.progress.say(f"part {number} of {len(items)} restored …")
     desk.progress.clear()
     slugs = list(dict.fromkeys(str(item.get("slug")) for item in items))
+    shown: Item = {"organizations": slugs, "dry_run": options.dry_run, "skipped": sorted(skipped)}
+    if skipped and not slugs:
+        nothing = "would: make nothing" if options.dry_run else "nothing was made"
+        desk.out.done(shown, f"{nothing}: all of them are there already")
+        return
     told = f"{counted(len(slugs), 'organization')} ({', '.join(slugs)})"
     told += f"; skipped {', '.join(sorted(skipped))}" if skipped else ""
-    shown: Item = {"organizations": slugs, "dry_run": options.dry_run, "skipped": sorted(skipped)}
     desk.out.done(shown, f"would: make {told}" if options.dry_run else f"made {told}")
+
+
+def _try(desk: Desk, version: object, item: Item) -> None:
+    """Whether the part could be made. Raises ``Denied`` if the organization is there already."""
+    try:
+        _send(desk, version, item, dry_run=True)
+    except Problem as problem:
+        if problem.code != "conflict":
+            raise
+        slug = clean(str(item.get("slug")))
+        why = " (the server's first start makes one)" if slug == _OF_FIRST_START else ""
+        raise Denied(
+            f"{clean(problem.detail)}{why}: where nothing in it is needed, "
+            f"lessor org remove {slug} with the operator's key makes room; "
+            "--skip-existing leaves it as it is",
+            code=problem.code,
+        ) from None
 
 
 def _send(desk: Desk, version: object, item: Item, *, dry_run: bool) -> None:

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 import time
+from datetime import UTC, datetime
 
 from lessor_protocol.errors import Problem
 
 from lessor import config as configuration
 from lessor import exits, live, status_view
+from lessor.admin import times
 from lessor.arguments import Parser
 from lessor.errors import LessorError, NoAnswer, from_code
 from lessor.server import Server
@@ -35,7 +37,7 @@ _LICENSE_COLUMNS = (
     ("QUEUE", "queue_length"),
     ("EXPIRES", "expires"),
 )
-_LEASE_HEADINGS = ("LICENSE", "USER", "MACHINE", "COMMAND", "SINCE", "ID")
+_LEASE_HEADINGS = ("LICENSE", "USER", "MACHINE", "COMMAND", "FOR", "ID")
 
 
 def main(argv: list[str]) -> int:
@@ -150,7 +152,7 @@ def _lease_row(lease: dict[str, object]) -> list[str]:
         _cell(process.get("user")),
         _cell(machine.get("name") or machine.get("id")),
         _cell(process.get("command")),
-        _cell(lease.get("granted_at")),
+        times.age(lease.get("granted_at"), datetime.now(UTC)),
         _cell(lease.get("id")),
     ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
+
 from lessor_protocol import offline as files
 
 from lessor.admin.files import read_text
@@ -52,6 +55,7 @@ def open_license(file: str, environ: Mapping[str, str], machine_id: str) -> Open
     read or checked. Whether it is valid is asked separately, since that changes.
     """
     text = read_text(file, files.MAX_ARMOURED)
+    _require_readable(file, text)
     keys = trust.read(environ)
     if not keys:
         raise Denied(
@@ -78,6 +82,23 @@ def require_cryptography() -> None:
         import cryptography  # noqa: F401, PLC0415 - heavy, and only to see whether it is there
     except ModuleNotFoundError:
         raise UsageError(INSTALL) from None
+
+
+def _require_readable(file: str, text: str) -> None:
+    """Raises ``UsageError`` for what is no license at all, or only a part of one.
+
+    That needs another copy of the file. What can be read and does not hold is ``Denied``.
+    """
+    first, last = (f"-----{word} {files.LICENSE}-----" for word in ("BEGIN", "END"))
+    lines = [line.strip() for line in text.strip().splitlines()]
+    if not lines or lines[0] != first:
+        raise UsageError(f"{file} is no offline license: it does not begin with {first}")
+    if lines[-1] != last:
+        raise UsageError(f"{file} is cut off: it does not end with {last}")
+    try:
+        json.loads(b64decode("".join(lines[1:-1]), validate=True)[files.SIGNATURE_BYTES :])
+    except ValueError:
+        raise UsageError(f"{file} is damaged: it cannot be read") from None
 
 
 def _verified(file: str, text: str, keys: Mapping[str, bytes]) -> OfflineLicense:

@@ -118,8 +118,8 @@ class OfflineServer(Server):
             # A full disk must not end a healthy command: the last deadline holds.
             raise NoAnswer(str(error)) from None
         if ttl_ms <= 0:
-            reason = "the offline license has expired"
-            return RenewAnswer([], [Lost(one, "license_expired", reason) for one in ids], 0, 0)
+            why = self.why_it_ends
+            return RenewAnswer([], [Lost(one, "license_expired", why) for one in ids], 0, 0)
         return RenewAnswer(ids, [], ttl_ms, _renew_after_ms(ttl_ms))
 
     def release(self, _lease_id: bytes, _timeout_ms: int) -> None:
@@ -137,6 +137,15 @@ class OfflineServer(Server):
     def license_name(self) -> str:
         """The license that the seats are of."""
         return self._license.license
+
+    @property
+    def why_it_ends(self) -> str:
+        """What whoever runs something needs to know when the license's time is over."""
+        until = datetime.fromtimestamp(self._license.expires).astimezone()
+        return (
+            f"the offline license {self._license.serial} expires at {until:%Y-%m-%d %H:%M:%S}; "
+            "ask an admin for another one"
+        )
 
     def _ttl_ms(self) -> int:
         return int(self._opened.seconds_left() * 1000)
