@@ -313,6 +313,14 @@ def test_a_session_is_ended_with_a_reason_that_reaches_its_terminal(
     assert shell.text("machine", "list") == "no registered machines\n"
 
 
+def test_a_drained_license_is_seen_to_be_one(shell: Shell) -> None:
+    shell.text("license", "drain", "kre")
+    assert "drained" in shell.text("license", "list")
+    assert "kre is drained: running sessions finish" in shell.text("status")
+    shell.text("license", "drain", "kre", "--undo")
+    assert "drained" not in shell.text("license", "list") + shell.text("status")
+
+
 def test_who_waits_is_seen_and_can_be_sent_away(shell: Shell, shared: DaemonProcess) -> None:
     assert shell.text("license", "line", "kre") == "nobody waits for kre\n"
     mary = shared.caller("member")

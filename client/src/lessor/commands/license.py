@@ -38,11 +38,16 @@ def _registered(item: Item) -> object:
     return pick(item, "registered_users") if pick(item, "kind") == "named-user" else None
 
 
+def _free(item: Item) -> object:
+    """What is free of a drained license is for nobody."""
+    return "drained" if pick(item, "drained") else pick(item, "available")
+
+
 _COLUMNS = (
     Column("LICENSE", "name"),
     Column("KIND", "kind", firm=True),
     Column("SEATS", "seats", is_number=True),
-    Column("FREE", "available", is_number=True),
+    Column("FREE", _free, is_number=True),
     Column("ONLINE", "leases", is_number=True),
     Column("OFFLINE", "offline_seats", is_number=True),
     Column("USERS", _registered, is_number=True),

@@ -128,6 +128,11 @@ def _as_text(found: dict[str, object]) -> str:
     if not licenses:
         lines.append("no licenses")
     lines.extend(text for text in map(status_view.reminder, licenses) if text)
+    lines.extend(
+        f"{_cell(one.get('name'))} is drained: running sessions finish, nobody new starts"
+        for one in licenses
+        if one.get("drained")
+    )
     lines.append("")
     lines.extend(_table(_LEASE_HEADINGS, [_lease_row(lease) for lease in leases]))
     if not leases:
