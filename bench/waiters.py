@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 from lessor_protocol import codec
+from lessor_protocol.lease import HOLD_MS
 from lessor_protocol.lease_id import format_lease_id
 
 from . import wire
@@ -52,7 +53,7 @@ class _Waiter:
             "machine": {"id": "machine-1"},
             "process": {"pid": 4711, "command": "pytest -q"},
             "wait": 3600,
-            "hold": 8,
+            "hold": HOLD_MS / 1000,
         }
         packed = codec.encode(body, codec.MSGPACK)
         self._send("POST", "/v1/leases", packed)

@@ -331,13 +331,18 @@ class ScriptModel:
         lease.ending = "ended"
         return 1
 
-    def keep(self, ids: Iterable[int]) -> list[bool]:
-        """Whether each goes on waiting; who does not should ask."""
+    def keep(self, ids: Iterable[int]) -> list[int]:
+        """Where each waits, from 1; 0 for who should ask."""
         waiting = [self._waiter(id) for id in ids]
         for waiter in waiting:
             if waiter and not waiter.absent:
                 waiter.gone_at = self.now + GONE_MS
-        return [waiter is not None and not waiter.absent for waiter in waiting]
+        return [
+            self.line_of(waiter.wish.license).index(waiter) + 1
+            if waiter and not waiter.absent
+            else 0
+            for waiter in waiting
+        ]
 
     def reap(self) -> list[Ended]:
         """Who lapsed."""

@@ -174,7 +174,7 @@ class Organization:
         self._learn(reading)
         return found
 
-    async def keep(self, *numbers: int) -> list[bool]:
+    async def keep(self, *numbers: int) -> list[int]:
         reading, kept = await scripts.keep(
             self.store, self.slug, self._context(), [lease_id(number) for number in numbers]
         )

@@ -153,10 +153,10 @@ async def test_who_holds_a_call_open_for_the_absent_is_told_to_ask(acme: Organiz
     await position(acme, 11)
     await position(acme, 12)
     await let_pass(acme, 11, freed=1)
-    assert await acme.keep(11, 12) == [False, False], "12 has the offer now"
+    assert await acme.keep(11, 12) == [0, 0], "12 has the offer now"
     await acme.acquire(12, wait=True)
     await position(acme, 11)
-    assert await acme.keep(11) == [True]
+    assert await acme.keep(11) == [1]
 
 
 async def test_who_let_an_offer_pass_may_leave(acme: Organization) -> None:
@@ -550,5 +550,5 @@ async def test_places_are_kept_in_one_call_for_many(acme: Organization) -> None:
     for _ in range(8):
         await acme.pass_time(2_000)
         await acme.renew(1, 2)
-        assert await acme.keep(*range(11, 31), 99) == [True] * 20 + [False]
+        assert await acme.keep(*range(11, 31), 99) == [*range(1, 21), 0]
     assert await position(acme, 30) == 20

@@ -35,7 +35,7 @@ from .holders import Holders, pack_holder, to_lease
 from .news import News
 from .renew_batch import RenewBatch
 from .renewals import Renewals
-from .waiting import Waiting
+from .waiting import Place, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ class Leasing:
             on_ended=self._count_ended,
         )
         self._batch = RenewBatch(store, settings, metrics, self._clocks, wall_ms=wall_ms)
-        self._waiting = Waiting(store, self._clocks)
+        self._waiting = Waiting(store, self._clocks, boottime_ms=boottime_ms)
         self.news = News(store, self._clocks, max_ttl_ms=settings.max_ttl_ms)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
@@ -165,19 +165,24 @@ class Leasing:
         meanwhile, and then the offer goes to the next.
         """
         with self._waiting.turn_of(caller.require(RUN), request.lease_id, is_there) as turn:
-            answer, ttl_ms = await self._counted_acquire(caller, request)
-            if isinstance(answer, Granted):
-                return answer
+            place = None if self._is_draining else self._waiting.recall(caller, request)
+            if place is None:
+                told_ms = self._boottime_ms()
+                answer, ttl_ms = await self._counted_acquire(caller, request)
+                if isinstance(answer, Granted):
+                    return answer
+                place = Place(answer, ttl_ms, caller, request.content(), told_ms)
             # The client counts its deadline from before this call: most of a ttl must be left.
-            hold_ms = min(request.hold_ms, LONGEST_HOLD_MS, ttl_ms // 3)
+            hold_ms = min(request.hold_ms, LONGEST_HOLD_MS, place.ttl_ms // 3)
             try:
                 async with asyncio.timeout(hold_ms / 1000):
-                    await turn.wait()
+                    await turn.has_come.wait()
             except TimeoutError:
-                answer.retry_after_ms = 0
-                return answer
+                self._waiting.held_in_vain(request.lease_id, turn, place)
+                place.answer.retry_after_ms = 0
+                return place.answer
         if not is_there():
-            return answer
+            return place.answer
         return await self.acquire(caller, request)
 
     async def renew(self, caller: Caller, request: RenewRequest) -> list[Result]:

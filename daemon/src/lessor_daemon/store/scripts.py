@@ -236,10 +236,13 @@ async def idle(
 
 async def keep(
     store: Store, org: str, context: Context, lease_ids: Sequence[bytes]
-) -> tuple[Reading, list[bool]]:
-    """Keep the places of at most 500 waiters. Per id, in order, whether it still waits."""
+) -> tuple[Reading, list[int]]:
+    """Keep the places of at most 500 waiters.
+
+    Per id, in order, its position from 1, or 0 for one that should ask itself.
+    """
     _, reading, (results,) = read_reply(await store.call(_KEEP, org, [context.words(), *lease_ids]))
-    return reading, [bool(one) for one in results]
+    return reading, results
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,125 @@
+"""When a call that was held in vain may be repeated without asking the store."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from lessor_daemon.directory.callers import RUN, Caller
+from lessor_daemon.leasing.waiting import (
+    REPEATED_WITHIN_MS,
+    TOLD_ANEW_MS,
+    Place,
+    Waiting,
+)
+from lessor_protocol.messages import AcquireRequest, Machine, Process
+from lessor_protocol.queued import Queued
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ID = bytes(16)
+ADA = Caller("k1", "ci", "acme", None, None, frozenset({RUN}))
+BOB = Caller("k2", "ci", "acme", None, None, frozenset({RUN}))
+
+
+class Line:
+    """One waiter of a daemon, third in line, with a store and time that do as the test says."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+        self.position = 3
+        self.recovering_ms = 0
+        self.waiting = Waiting(
+            cast("Any", None), cast("Any", self), boottime_ms=lambda: self.now_ms
+        )
+
+    async def run(self, _org: str, _script: object) -> tuple[object, list[int]]:
+        """What ``keep`` would find."""
+        return SimpleNamespace(recovering_ms=self.recovering_ms), [self.position]
+
+    def place(self, *, told_ms: int | None = None) -> Place:
+        told = Queued(7, 3, "seats", [], 0)
+        at_ms = self.now_ms if told_ms is None else told_ms
+        return Place(told, 30_000, ADA, wanted().content(), at_ms)
+
+    async def hold_in_vain(self, place: Place, *, is_kept: bool = True) -> None:
+        """A call that comes back with what it was told when it began."""
+        with self.waiting.turn_of("acme", ID, lambda: True) as turn:
+            if is_kept:
+                await self.waiting._keep("acme", [ID])
+            self.now_ms += 1_000
+            self.waiting.held_in_vain(ID, turn, place)
+
+    def recall(self, caller: Caller = ADA, command: str = "pytest") -> Place | None:
+        return self.waiting.recall(caller, wanted(command))
+
+
+def wanted(command: str = "pytest") -> AcquireRequest:
+    return AcquireRequest(ID, "kre", Machine("m1"), Process(7, command), wait_ms=60_000)
+
+
+async def test_what_a_call_was_told_holds_for_the_one_that_follows_it_and_no_longer() -> None:
+    line = Line()
+    place = line.place()
+    await line.hold_in_vain(place)
+    line.now_ms += REPEATED_WITHIN_MS
+    assert line.recall() is place
+    assert line.recall() is None, "it was for one call"
+    await line.hold_in_vain(place)
+    line.now_ms += REPEATED_WITHIN_MS + 1
+    assert line.recall() is None
+
+
+async def test_it_holds_for_the_same_caller_with_the_same_wish() -> None:
+    line = Line()
+    await line.hold_in_vain(line.place())
+    assert line.recall(BOB) is None
+    await line.hold_in_vain(line.place())
+    assert line.recall(command="rm") is None
+
+
+async def moved(line: Line) -> None:
+    line.position = 2
+    await line.hold_in_vain(line.place())
+
+
+async def left(line: Line) -> None:
+    line.position = 0
+    await line.hold_in_vain(line.place())
+
+
+async def recovering(line: Line) -> None:
+    line.recovering_ms = 5_000
+    await line.hold_in_vain(line.place())
+
+
+async def not_kept(line: Line) -> None:
+    await line.hold_in_vain(line.place(), is_kept=False)
+
+
+async def told_long_ago(line: Line) -> None:
+    await line.hold_in_vain(line.place(told_ms=line.now_ms - TOLD_ANEW_MS))
+
+
+async def offered_between(line: Line) -> None:
+    await line.hold_in_vain(line.place())
+    line.waiting.offered(ID)
+
+
+async def woken_between(line: Line) -> None:
+    await line.hold_in_vain(line.place())
+    line.waiting.wake_all()
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [moved, left, recovering, not_kept, told_long_ago, offered_between, woken_between],
+)
+async def test_the_store_is_asked_where_something_may_have_happened(
+    meanwhile: Callable[[Line], Any],
+) -> None:
+    line = Line()
+    await meanwhile(line)
+    assert line.recall() is None
