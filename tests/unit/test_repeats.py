@@ -99,8 +99,23 @@ async def test_what_is_sent_ahead_goes_the_ordinary_way_and_is_answered() -> Non
 
 async def test_what_waits_when_the_connection_ends_is_forgotten() -> None:
     repeats = _Repeats()
+
+    def ask_and_go() -> None:
+        handler.data_received(RENEWAL)
+        handler.connection_lost(None)
+
+    handler = _connection(repeats, ask_and_go)
+    await _turns(2)
+    handler.data_received(RENEWAL)
+    await _turns(20)
+    assert (repeats.learned, repeats.taken) == ([RENEWAL], [])
+
+
+async def test_the_first_request_of_a_connection_waits_for_nothing() -> None:
+    repeats = _Repeats()
     handler = _connection(repeats, lambda: None)
     handler.data_received(RENEWAL)  # before aiohttp has begun to look for anything
-    handler.connection_lost(None)
+    assert handler._request_count == 1
     await _turns(20)
-    assert (repeats.learned, repeats.taken) == ([], [])
+    assert repeats.learned == [RENEWAL]
+    handler.connection_lost(None)

@@ -114,7 +114,7 @@ def test_an_agent_killed_while_waiting_leaves_no_place_in_the_queue(
         ("unknown_license", 77),
         ("not_registered_user", 77),
         ("invalid", 78),
-        ("lease_ended", 79),
+        ("lease_ended", 75),
         ("conflict", 125),
     ],
 )

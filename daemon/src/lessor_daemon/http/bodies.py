@@ -43,6 +43,8 @@ async def _receive(request: web.Request) -> bytes:
         if len(received_whole) > codec.MAX_BYTES:
             raise _too_large()
         return received_whole
+    if request.transport is None:  # lost before anybody read, which aiohttp takes for a mistake
+        raise _ended_early()
     received = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -55,8 +57,12 @@ async def _receive(request: web.Request) -> bytes:
             "malformed", f"the body did not arrive within {BODY_SECONDS:.0f} seconds"
         ) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Problem("malformed", "the body ended early or is badly framed") from None
+        raise _ended_early() from None
     return bytes(received)
+
+
+def _ended_early() -> Problem:
+    return Problem("malformed", "the body ended early or is badly framed")
 
 
 def _too_large() -> Problem:

@@ -196,7 +196,7 @@ class RepeatingHandler(BoundedHandler):
             return
         if self._taken is not None or self._kept_back:
             self._keep_back(data)
-        elif self._is_between_requests and self._waiter is None:
+        elif self._is_between_requests and self._request_count and self._waiter is None:
             # aiohttp looks for the next request a turn of the loop after it has answered, and a
             # quick client has sent that by then.
             self._keep_back(data)
