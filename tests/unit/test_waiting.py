@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from lessor_daemon.directory.callers import RUN, Caller
+from lessor_daemon.leasing.service import Granted, Leasing
 from lessor_daemon.leasing.waiting import (
     REPEATED_WITHIN_MS,
     TOLD_ANEW_MS,
@@ -123,3 +125,42 @@ async def test_the_store_is_asked_where_something_may_have_happened(
     line = Line()
     await meanwhile(line)
     assert line.recall() is None
+
+
+class Asked(Leasing):
+    """The daemon's part in it; the store grants whatever it is asked for."""
+
+    def __init__(self, line: Line) -> None:
+        self._waiting = line.waiting
+        self._boottime_ms = lambda: line.now_ms
+        self._is_draining = False
+        self.times = 0
+
+    async def acquire(self, *_: object, **__: object) -> Granted | Queued:
+        self.times += 1
+        return Granted(cast("Any", None), is_new=True)
+
+
+async def test_a_call_that_nobody_asked_the_store_about_asks_at_its_end() -> None:
+    line = Line()
+    place = line.place()
+    await line.hold_in_vain(place)
+    asked = Asked(line)
+    request = wanted()
+    request.hold_ms = 1
+    assert isinstance(await asked.acquire_held(ADA, request, lambda: True), Granted)
+    assert asked.times == 1
+
+
+async def test_a_call_whose_place_was_kept_meanwhile_need_not() -> None:
+    line = Line()
+    place = line.place()
+    await line.hold_in_vain(place)
+    asked = Asked(line)
+    request = wanted()
+    request.hold_ms = 200
+    call = asyncio.create_task(asked.acquire_held(ADA, request, lambda: True))
+    await asyncio.sleep(0)
+    await line.waiting._keep("acme", [ID])
+    assert await call is place.answer
+    assert asked.times == 0

@@ -166,6 +166,7 @@ class Leasing:
         """
         with self._waiting.turn_of(caller.require(RUN), request.lease_id, is_there) as turn:
             place = None if self._is_draining else self._waiting.recall(caller, request)
+            is_recalled = place is not None
             if place is None:
                 told_ms = self._boottime_ms()
                 answer, ttl_ms = await self._counted_acquire(caller, request)
@@ -178,9 +179,16 @@ class Leasing:
                 async with asyncio.timeout(hold_ms / 1000):
                     await turn.has_come.wait()
             except TimeoutError:
+                told = place.answer
+                if is_recalled and not turn.kept_ms and is_there():
+                    # Nothing since this call began has shown that no seat is offered to it.
+                    answer = await self.acquire(caller, request)
+                    if isinstance(answer, Granted):
+                        return answer
+                    told = answer
                 self._waiting.held_in_vain(request.lease_id, turn, place)
-                place.answer.retry_after_ms = 0
-                return place.answer
+                told.retry_after_ms = 0
+                return told
         if not is_there():
             return place.answer
         return await self.acquire(caller, request)
