@@ -32,8 +32,24 @@ def test_the_deadline_counts_from_before_the_request_was_sent() -> None:
     assert state.due_ms == 1_000 + RENEW_MS
 
 
-def test_a_grant_that_arrives_after_its_deadline_is_lost_at_once() -> None:
+@pytest.mark.parametrize("late_ms", [TTL_MS // 2 + 1, TTL_MS, 3 * TTL_MS])
+def test_a_grant_with_less_than_half_its_time_left_is_asked_for_again(late_ms: int) -> None:
     state = lease.sent(lease.begin(0, wait_ms=None, connect_timeout_ms=30_000), 0)
+    state = lease.granted(state, late_ms, ttl_ms=TTL_MS, renew_after_ms=RENEW_MS)
+    assert lease.next_request(state, late_ms) == lease.SEND_ACQUIRE
+    state = lease.sent(state, late_ms)
+    state = lease.granted(state, late_ms + 5, ttl_ms=TTL_MS, renew_after_ms=RENEW_MS)
+    assert (state.phase, state.deadline_ms) == (lease.HELD, late_ms + TTL_MS)
+
+
+def test_a_grant_is_taken_as_it_is_at_the_end_of_the_wait() -> None:
+    state = lease.sent(lease.begin(0, wait_ms=20_000, connect_timeout_ms=30_000), 0)
+    state = lease.granted(state, 20_000, ttl_ms=TTL_MS, renew_after_ms=RENEW_MS)
+    assert (state.phase, state.deadline_ms) == (lease.HELD, TTL_MS)
+
+
+def test_who_asks_once_has_lost_a_grant_that_arrives_after_its_deadline() -> None:
+    state = lease.sent(lease.begin(0, wait_ms=0, connect_timeout_ms=30_000), 0)
     state = lease.granted(state, TTL_MS, ttl_ms=TTL_MS, renew_after_ms=RENEW_MS)
     assert (state.phase, state.code) == (lease.LOST, lease.EXPIRED)
 

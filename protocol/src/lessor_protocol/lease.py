@@ -193,9 +193,16 @@ def sent(state: LeaseState, now_ms: int) -> LeaseState:
 
 
 def granted(state: LeaseState, now_ms: int, *, ttl_ms: int, renew_after_ms: int) -> LeaseState:
-    """The acquire was answered with a lease."""
+    """The acquire was answered with a lease.
+
+    An answer that took more than half a ttl is no base to start anything on: the same acquire again
+    gets the same lease, with all its time.
+    """
     if state.sent_ms is None or state.phase not in (ACQUIRING, WAITING):
         return state
+    is_late = now_ms - state.sent_ms > ttl_ms // 2
+    if is_late and not state.one_try and now_ms < state.wait_until_ms:
+        return _replace(state, sent_ms=None, due_ms=now_ms)
     return _extended(state, now_ms, ttl_ms, renew_after_ms)
 
 

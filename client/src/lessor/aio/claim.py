@@ -89,8 +89,6 @@ class Claim:
                 await self._sleep()
             else:
                 granted = await self._ask()
-        if self.state.phase != machine.HELD:
-            raise self._why_not()  # the answer came after its own deadline
         return granted
 
     async def release(self) -> None:
@@ -185,7 +183,7 @@ class Claim:
             self.state = machine.granted(
                 self.state, now_ms(), ttl_ms=answer.ttl_ms, renew_after_ms=answer.renew_after_ms
             )
-            return answer
+            return answer if self.state.phase == machine.HELD else None
         self._holders, self._blocked_by = answer.holders, answer.blocked_by
         self.state = machine.queued(self.state, now_ms(), retry_after_ms=answer.retry_after_ms)
         return None
