@@ -158,7 +158,7 @@ async def test_a_call_whose_place_was_kept_meanwhile_need_not() -> None:
     await line.hold_in_vain(place)
     asked = Asked(line)
     request = wanted()
-    request.hold_ms = 200
+    request.hold_ms = 1_000
     call = asyncio.create_task(asked.acquire_held(ADA, request, lambda: True))
     await asyncio.sleep(0)
     await line.waiting._keep("acme", [ID])
