@@ -7,6 +7,7 @@ answers that are not ``counted`` stand for none, and their time is not taken.
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -38,7 +39,7 @@ def connect(address: str, port: int, source: str = "") -> socket.socket:
     return made
 
 
-class Connection:
+class Connection(ABC):
     """One connection and what is under way on it."""
 
     worth = 1
@@ -52,13 +53,13 @@ class Connection:
         self._rest = b""
         self._answers = 0
 
+    @abstractmethod
     def next_request(self) -> bytes:
         """What to send now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, data: bytes) -> bool:
         """Whether ``data`` completes the answer."""
-        raise NotImplementedError
 
     def _is_to_be_read(self) -> bool:
         self._answers += 1
@@ -115,9 +116,9 @@ class Stream(Connection):
                 raise WrongAnswer(f"frame of kind {opcode}: {payload!r}")
         return is_answered
 
+    @abstractmethod
     def take(self, payload: bytes) -> None:
         """Look at an answer."""
-        raise NotImplementedError
 
 
 class RenewStream(Stream):

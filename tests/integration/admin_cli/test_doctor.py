@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from support.administration import BOOTSTRAP
 from support.command_line import Shell
-from support.daemon import DaemonProcess
 from support.raw_server import RawServer, answer_always
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from support.daemon import DaemonProcess
 
 UNREACHABLE, DENIED, USAGE = 69, 77, 78
 ALIVE = (
@@ -25,18 +24,9 @@ ALIVE = (
 NOT_LESSOR = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    daemon = DaemonProcess(tmp_path_factory.mktemp("acme"), bootstrap=BOOTSTRAP)
-    try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.end()
-
-
 @pytest.fixture
 def shell(shared: DaemonProcess, tmp_path: Path) -> Shell:
+    """The shell of a CI job."""
     return Shell(tmp_path, shared, "run")
 
 
