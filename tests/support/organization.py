@@ -120,6 +120,17 @@ class Organization:
         self._learn(reading)
         return outcome
 
+    async def fill(self, seats: int = 2) -> None:
+        """Take all seats with ids from 1."""
+        for number in range(1, seats + 1):
+            assert isinstance(await self.acquire(number), scripts.SeatGranted)
+
+    async def position(self, number: int, machine: str = "m1") -> int:
+        """Ask for a seat that is not free; the place in line."""
+        place = await self.acquire(number, wait=True, machine=machine)
+        assert isinstance(place, scripts.InLine), place
+        return place.position
+
     async def renew(self, *numbers: int) -> list[Renewed]:
         reading, results = await scripts.renew(
             self.store,
