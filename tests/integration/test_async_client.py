@@ -208,7 +208,7 @@ def test_without_aiohttp_the_error_says_what_to_install() -> None:
         "except ModuleNotFoundError as error: print(error)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'lessor[async]'" in ended.stdout
+    assert "pip install aiohttp" in ended.stdout
 
 
 def test_the_rest_of_the_client_does_not_load_it() -> None:

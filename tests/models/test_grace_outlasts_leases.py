@@ -100,4 +100,5 @@ def proof_of_the_second(seat: SeatGranted) -> Proven:
         holder=b"\xc0",
         seats=1,
         group="",
+        named=False,
     )

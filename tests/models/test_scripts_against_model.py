@@ -214,6 +214,7 @@ class ScriptsAgainstModel(RuleBasedStateMachine):
             holder=b"\xc0",
             seats=seats,
             group=group,
+            named=False,
         )
         assert self._run(organization.restore(proven)) == [expected]
 

@@ -22,6 +22,8 @@ CLAIMS = Claims(
     owner="member:ada@example.com",
     seats=4,
     group="release",
+    named=False,
+    key_id="8f3kq2m7",
 )
 
 
@@ -59,5 +61,7 @@ def test_the_longest_claims_fit_the_wire() -> None:
         owner="member:" + "e" * 255,
         seats=10_000,
         group="g" * 64,
+        named=True,
+        key_id="k" * 250,
     )
     assert len(issue(SECRET, longest)) <= MAX_CERTIFICATE

@@ -95,7 +95,7 @@ def test_without_the_daemon_serve_says_what_to_install(
     monkeypatch.delitem(sys.modules, "lessor_daemon.cli", raising=False)
     code, _, err = run(capfd, "serve")
     assert code == 78
-    assert "pip install lessor-daemon" in err
+    assert "pip install '.[daemon]'" in err
 
 
 def test_the_lease_options_are_read() -> None:

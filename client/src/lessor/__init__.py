@@ -5,7 +5,7 @@
     with lessor.acquire("kre", wait=600) as lease:
         ...
 
-    async with lessor.AsyncClient(url, api_key) as client:  # pip install 'lessor[async]'
+    async with lessor.AsyncClient(url, api_key) as client:  # needs aiohttp
         async with client.acquire("kre", wait=600) as lease:
             ...
 

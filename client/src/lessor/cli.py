@@ -83,6 +83,8 @@ def _serve(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("lessor_daemon", "lessor_daemon.cli"):
             raise
-        raise UsageError("the server is not installed here: pip install lessor-daemon") from None
+        raise UsageError(
+            "the server is not installed here; in a checkout: pip install '.[daemon]'"
+        ) from None
     code: int = module.main(arguments)
     return code

@@ -13,7 +13,6 @@ margin breaks the promise on a real network.
 from __future__ import annotations
 
 import argparse
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 from lessor_protocol import timing
 from lessor_protocol.duration import format_duration
 
-from . import settings, store_url
+from . import settings, store_url, toml_file
 from .errors import ConfigurationError
 from .store_url import EMBEDDED
 
@@ -209,7 +208,7 @@ def wanted_log_format(argv: Sequence[str], environ: Mapping[str, str]) -> str:
     if not wanted:
         try:
             file = _file_of(argv, environ)
-            wanted = str(_read_toml(file).get("log_format", "")) if file else ""
+            wanted = str(toml_file.read(file).get("log_format", "")) if file else ""
         except ConfigurationError:
             pass  # the load that follows says it in full
     return "json" if wanted == "json" else "console"
@@ -231,7 +230,8 @@ class _Sources:
         self._environ = environ
         named = flags["config"] or environ.get("LESSOR_CONFIG")
         self._file = Path(str(named)) if named else None
-        self._document = _read_toml(self._file) if self._file else {}
+        found = toml_file.read(self._file) if self._file else {}
+        self._document = {name.replace("-", "_"): value for name, value in found.items()}
         self._refuse_unknown()
 
     def optional(self, option: Option[T_co]) -> T_co | None:
@@ -308,18 +308,6 @@ def _parser() -> argparse.ArgumentParser:
         else:
             parser.add_argument(option.flag, metavar=option.metavar, help=text)
     return parser
-
-
-def _read_toml(path: Path) -> dict[str, object]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(str(path), f"is not TOML: {error}") from None
-    return {name.replace("-", "_"): value for name, value in document.items()}
 
 
 def _read_secret(place: str, path: Path) -> str:

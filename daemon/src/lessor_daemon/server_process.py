@@ -93,7 +93,7 @@ def wire(config: Config, foundation: Foundation, metrics: Metrics) -> Services:
         boottime_ms=boottime_ms,
         wall_ms=wall_ms,
         ttl_range_ms=(config.min_ttl_ms, config.max_ttl_ms),
-        signing_keys=config.secret_file.parent / DIRECTORY_NAME,
+        signing_keys=config.data_dir / DIRECTORY_NAME,
         memory=foundation.administration,
         retention=Retention(config.sessions_kept_days, config.audit_kept_days),
     )

@@ -25,6 +25,7 @@ def proven(number: int, token: int, *, machine: str = "m1", ephemeral: bool = Fa
         holder=b"\xc0",
         seats=1,
         group="",
+        named=False,
     )
 
 

@@ -6,7 +6,7 @@
         async with client.acquire("kre", wait=600) as lease:
             ...
 
-Needs aiohttp: ``pip install 'lessor[async]'``.
+Needs aiohttp, which the extra ``async`` brings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ try:
     import aiohttp as _  # noqa: F401 - only whether it is there
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "lessor.AsyncClient needs aiohttp: pip install 'lessor[async]'", name=error.name
+        "lessor.AsyncClient needs aiohttp: pip install aiohttp", name=error.name
     ) from None
 
 from .client import AsyncClient

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lessor_protocol.offline import OfflineLicense
 
-INSTALL = "offline licenses need one more package here: pip install 'lessor[offline]'"
+INSTALL = "offline licenses need one more package here: pip install cryptography"
 
 
 class Opened:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from lessor_protocol.fields import invalid, is_plain_text
 
+from lessor_daemon import values
 from lessor_daemon.store.directory import FINISHING, REVOKED, KeyRecord, Member
 from lessor_daemon.store.leases import FLOATING, NAMED_USER
 from lessor_daemon.store.offline import OfflineRecord
 
-from . import values
 from .licenses import DEFAULTS
 from .policy import unpack_policy
 

@@ -15,10 +15,10 @@ from lessor_daemon.store import offline as stored
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.offline import OfflineRecord
 from lessor_daemon.times import wall_text
+from lessor_daemon.values import LONGEST_OFFLINE_SECONDS
 
 from .changes import Plan, entry_of, remember
 from .restrictions import NOTHING, OFFLINE, Target
-from .values import LONGEST_OFFLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from lessor_protocol.fields import Reader, invalid
 
-from lessor_daemon.bootstrap import LONGEST_HEAD_START_MS
-
-from .values import MOST_SEATS, check_group_name
+from lessor_daemon.values import LONGEST_HEAD_START_MS, MOST_SEATS, check_group_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +22,6 @@ MOST_GROUPS = 20
 """Each free seat looks at every group once."""
 LONGEST_HEAD_START_SECONDS = LONGEST_HEAD_START_MS // 1000
 """The bound on starvation: nobody is overtaken by who came later than that after them."""
-MAX_LABEL_NAME = 64
 MAX_LABEL_VALUE = 256
 
 

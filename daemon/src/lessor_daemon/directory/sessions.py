@@ -198,10 +198,6 @@ class Sessions:
             org, lambda lease: holder_of(lease).key_id == key_id, "key_revoked", text
         )
 
-    async def end_of_owner(self, org: str, owner: str, reason: str, text: str) -> int:
-        """End all leases of one owner."""
-        return await self._end_where(org, lambda lease: lease.owner == owner, reason, text)
-
     async def end_on_machines(self, org: str, machines: set[tuple[str, str]], text: str) -> int:
         """End all on these machines, each ``(license, machine id)``."""
         return await self._end_where(

@@ -1,4 +1,4 @@
-"""The keys that sign offline licenses: files beside the shared secret, each named by its id.
+"""The keys that sign offline licenses: files in the data directory, each named by its id.
 
 The newest signs; all verify, until the operator deletes the file. The seed never leaves the file
 but to sign; the public halves are published through the store, since any daemon may have signed.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from lessor_protocol.errors import Problem
-from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import AcquireRequest, RenewRequest, read_lease_id
 
@@ -18,15 +17,13 @@ from . import releasing
 from .auth import actor_of, authorize
 from .bodies import answer, read_message, retry_after_header
 from .context import DIRECTORY, LEASING
+from .paging import limit_of
 from .repeats import remember_head
 
 if TYPE_CHECKING:
     from lessor_protocol.queued import Queued
 
     from lessor_daemon.directory.callers import Caller
-
-DEFAULT_PAGE = 100
-LONGEST_PAGE = 500
 
 _log = logs.get_logger("lessor.http")
 
@@ -112,7 +109,7 @@ async def leases(request: web.Request) -> web.Response:
     """200 with a page of the leases that the key may see."""
     caller = await authorize(request)
     cursor = request.query.get("cursor") or None
-    found, following = await request.app[LEASING].leases(caller, cursor, _limit(request))
+    found, following = await request.app[LEASING].leases(caller, cursor, limit_of(request))
     page: dict[str, object] = {"items": [one.to_wire() for one in found]}
     if following is not None:
         page["next"] = following
@@ -123,11 +120,3 @@ def _lease_id(request: web.Request) -> bytes:
     lease_id = read_lease_id(request.match_info["id"], "id")
     logs.bind(lease=format_lease_id(lease_id))
     return lease_id
-
-
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(DEFAULT_PAGE))
-    is_number = text.isascii() and text.isdigit() and len(text) <= 4
-    if not is_number or not 1 <= int(text) <= LONGEST_PAGE:
-        raise invalid("limit", f"must be a whole number from 1 to {LONGEST_PAGE}")
-    return int(text)

@@ -32,9 +32,9 @@ class Claims:
     owner: str
     seats: int
     group: str
-    named: bool = False
-    """Whether the seat is a registered user's. Certificates of before do not say it."""
-    key_id: str = ""
+    named: bool
+    """Whether the seat is a registered user's."""
+    key_id: str
     """The API key that asked for it, so that revoking the key ends it also once put back."""
 
 

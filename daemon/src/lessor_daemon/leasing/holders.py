@@ -44,7 +44,7 @@ class Holders:
         self._reads: SharedReads[tuple[str, str], list[Holder]] = SharedReads()
 
     async def of(self, org: str, license: str) -> list[Holder]:
-        """Up to ``HOLDERS_SHOWN``, the oldest first, and as many offline licenses.
+        """Up to ``HOLDERS_SHOWN``, drawn at random, and as many offline licenses.
 
         Raises ``Problem`` ``store_unavailable``.
         """

@@ -101,7 +101,7 @@ async def scan(store: Store, org: str, cursor: int, *, about: int) -> tuple[list
 
 
 async def holders(store: Store, org: str, license: str, most: int) -> list[LeaseRecord]:
-    """Up to ``most`` leases of one license, the oldest first."""
+    """At most ``most`` leases of one license, drawn at random, in the order of their grants."""
     ids = await store.attempt(lambda: store.redis.srandmember(keys.use(org, license), most))
     if not ids:
         return []
@@ -170,7 +170,8 @@ def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> License
 def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
     ttl_ms, flags = struct.unpack(">IB", packed[:5])
     fields = msgpack.unpackb(packed[5:], raw=True)
-    license, machine, token, granted_at, fingerprint, owner, _joined, offered, holder = fields[:9]
+    license, machine, token, granted_at, fingerprint, owner, _joined, offered, *rest = fields
+    holder, seats, _group, waited_ms = rest
     return LeaseRecord(
         lease_id=lease_id,
         ttl_ms=ttl_ms,
@@ -183,6 +184,6 @@ def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
         offered=offered,
         ending=bool(flags & _ENDING),
         holder=holder,
-        seats=fields[9],
-        waited_ms=fields[11] if len(fields) > 11 else 0,
+        seats=seats,
+        waited_ms=waited_ms,
     )

@@ -103,7 +103,10 @@ class SeatGranted:
 
 @dataclass(frozen=True, slots=True)
 class InLine:
-    """A place in the line; ``position`` counts from 1. ``ttl_ms`` is what a lease would have."""
+    """A place in the line; ``position`` counts from 1. ``ttl_ms`` is what a lease would have.
+
+    ``blocked_by`` is what a seat is missing for: ``drained``, ``cap``, ``seats`` or ``machines``.
+    """
 
     ticket: int
     position: int
@@ -115,9 +118,10 @@ class InLine:
 class NotGranted:
     """No seat and no place in the line.
 
-    ``status`` is ``full`` (``why``: ``seats`` or ``machines``), ``ended`` (``why``: the reason),
-    ``license_expired`` (``why``: ``not_started`` before its term), ``conflict``, ``recovering``,
-    ``unknown_license`` or ``not_registered_user``.
+    ``status`` is ``full`` (``why``: ``drained``, ``cap``, ``seats`` or ``machines``), ``ended``
+    (``why``: the reason), ``license_expired`` (``why``: ``not_started`` before its term),
+    ``too_many`` (``why``: the most seats that can ever be free together), ``conflict``,
+    ``recovering``, ``unknown_license`` or ``not_registered_user``.
     """
 
     status: str
@@ -260,7 +264,7 @@ class Proven:
     holder: bytes
     seats: int
     group: str
-    named: bool = False
+    named: bool
 
 
 async def restore(

@@ -192,8 +192,8 @@ async def machines(store: Store, org: str, license: str) -> list[MachineRecord]:
 
 def _past(entry_id: str, packed: bytes) -> PastSession:
     fields = msgpack.unpackb(packed, raw=True)
-    lease_id, license, machine, token, granted_at, owner, reason, text, holder = fields[:9]
-    seats, waited_ms = fields[9:11] or (1, 0)  # records of earlier versions end before them
+    lease_id, license, machine, token, granted_at, owner, reason, text, *rest = fields
+    holder, seats, waited_ms = rest
     return PastSession(
         entry_id=entry_id,
         lease_id=lease_id,

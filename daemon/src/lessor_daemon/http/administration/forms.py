@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import MAX_NAME, Reader, invalid, is_plain_text
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.http.bodies import read_message
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.callers import RUN
 from lessor_daemon.directory.etags import etag_of
 from lessor_daemon.http.auth import actor_of, authorize

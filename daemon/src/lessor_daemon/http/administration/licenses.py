@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import invalid
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.etags import etag_of
 from lessor_daemon.directory.policy import MOST_GROUPS, pack_policy, read_policy
 from lessor_daemon.http.auth import actor_of, authorize

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.machines import MachineFilter
 from lessor_daemon.http.auth import actor_of, authorize
 from lessor_daemon.http.bodies import answer

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol import offline as files
 from lessor_protocol.fields import invalid
 
-from lessor_daemon import times
-from lessor_daemon.directory import values
+from lessor_daemon import times, values
 from lessor_daemon.directory.offline import Wanted
 from lessor_daemon.http.auth import actor_of, authorize
 from lessor_daemon.http.bodies import answer

@@ -9,7 +9,7 @@ from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 from lessor_protocol.messages import read_lease_id
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.sessions import SessionFilter, visible_to
 from lessor_daemon.http.auth import actor_of, authorize
 from lessor_daemon.http.bodies import answer

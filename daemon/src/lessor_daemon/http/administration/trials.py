@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import invalid
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.policy import MOST_GROUPS, read_policy
 from lessor_daemon.http.auth import authorize
 from lessor_daemon.http.bodies import answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import MAX_NAME
 
-from lessor_daemon.directory import values
+from lessor_daemon import values
 from lessor_daemon.directory.licenses import REMIND_DAYS
 from lessor_daemon.directory.policy import LONGEST_HEAD_START_SECONDS, MOST_GROUPS
 
