@@ -165,6 +165,27 @@ def test_a_forked_process_does_not_give_its_parents_seat_back(server: FakeServer
     assert server.count("release") == 1
 
 
+def test_a_forked_process_that_lives_on_does_not_hold_up_the_release(server: FakeServer) -> None:
+    """As a worker of ``multiprocessing`` does, whose start method is fork."""
+    script = (
+        "import lessor, os, signal\n"
+        "signal.alarm(20)\n"
+        "with lessor.acquire('kre') as lease:\n"
+        "    reading, writing = os.pipe()\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        os.close(writing)\n"
+        "        os.read(reading, 1)\n"
+        "        os._exit(0)\n"
+        "print('released', flush=True)\n"
+        "os.close(writing)\n"
+        "os.waitpid(pid, 0)\n"
+    )
+    finished = python(script)
+    assert (finished.returncode, finished.stdout) == (0, "released\n")
+    assert not server.leases
+
+
 def test_a_program_that_ends_without_a_release_gives_its_seat_back(server: FakeServer) -> None:
     finished = python("import lessor; lease = lessor.acquire('kre')")
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -161,6 +161,9 @@ class Lease:
                 return
             self._is_released = True
         atexit.unregister(self.release)
+        # A byte, not only the end of the stream: a process forked meanwhile holds a copy of this
+        # end, and as long as it lives closing ours would wake nobody.
+        os.write(self._wake_fd, b"\0")
         os.close(self._wake_fd)
         self._thread.join()
         self._keeper.release()
