@@ -158,7 +158,7 @@ class HttpTransport:
                 ssl=self._way.tls,
                 allow_redirects=False,
             ) as response:
-                content = await response.content.read(codec.MAX_BYTES + 1)
+                content = await _read(response.content)
         except (aiohttp.ClientError, OSError) as error:
             self.over.set()
             raise NoAnswer(f"{self.name}: {str(error) or type(error).__name__}") from error
@@ -180,3 +180,14 @@ class HttpTransport:
             f"{self.name} answered {status}, but not as a Lessor server does: "
             "does the URL point at another service, or is a proxy in between?"
         )
+
+
+async def _read(stream: aiohttp.StreamReader) -> bytes:
+    """The whole body; of one that is too large no more than shows it.
+
+    One ``read`` returns what has arrived so far, be it only the beginning.
+    """
+    content = bytearray()
+    while part := await stream.read(codec.MAX_BYTES + 1 - len(content)):
+        content += part
+    return bytes(content)
