@@ -157,6 +157,19 @@ def test_no_server_within_the_connect_timeout_is_the_end() -> None:
     assert 4 <= attempts <= 8
 
 
+def test_the_first_answer_is_waited_for_no_longer_than_for_a_server_at_all() -> None:
+    for wait_ms in (None, 0, 60_000):
+        state = lease.begin(0, wait_ms=wait_ms, connect_timeout_ms=2_000)
+        assert lease.attempt_timeout_ms(state, 500) == 1_500
+        state = lease.begin(0, wait_ms=wait_ms, connect_timeout_ms=30_000)
+        assert lease.attempt_timeout_ms(state, 500) == lease.ATTEMPT_TIMEOUT_MS
+
+
+def test_the_only_try_has_time_for_an_answer_even_without_any_to_reach_a_server() -> None:
+    state = lease.begin(0, wait_ms=0, connect_timeout_ms=0)
+    assert lease.attempt_timeout_ms(state, 0) == lease.ONE_TRY_LEAST_MS
+
+
 @pytest.mark.parametrize("code", ["revoked", "unknown_license", "license_expired", "invalid"])
 def test_a_refusal_for_good_ends_even_an_endless_wait(code: str) -> None:
     state = lease.sent(lease.begin(0, wait_ms=None, connect_timeout_ms=30_000), 0)

@@ -6,6 +6,7 @@ import time
 
 from lessor_protocol.errors import TRANSIENT, Problem
 from lessor_protocol.fields import MAX_TEXT
+from lessor_protocol.lease import ONE_TRY_LEAST_MS
 from lessor_protocol.lease_id import new_lease_id
 from lessor_protocol.message import MAX_LABELS
 from lessor_protocol.messages import AcquireRequest, Process
@@ -62,8 +63,9 @@ def merge_labels(found: Mapping[str, str], given: Mapping[str, str]) -> dict[str
 def default_license(server: Server, *, connect_timeout_ms: int, one_try: bool) -> str:
     """The only floating license of the organization. Raises ``LessorError``."""
     until_ms = now_ms() + connect_timeout_ms
+    least_ms = ONE_TRY_LEAST_MS if one_try else 1
     while True:
-        left_ms = max(1, until_ms - now_ms())
+        left_ms = max(least_ms, until_ms - now_ms())
         try:
             found = server.whoami(min(_ATTEMPT_MS, left_ms)).get("default_license")
             break

@@ -47,6 +47,8 @@ EXPIRED: Final = "expired"
 
 ATTEMPT_TIMEOUT_MS = 10_000
 """For requests that no deadline bounds."""
+ONE_TRY_LEAST_MS = 1_000
+"""Who asks once waits so long for the answer even with a shorter time to reach a server."""
 FIRST_RETRY_MS = 100
 LAST_RETRY_MS = 2_000
 HOLD_MS = 6_000
@@ -182,8 +184,9 @@ def attempt_timeout_ms(state: LeaseState, now_ms: int) -> int:
         limit = min(RELEASE_ATTEMPT_MS, state.release_until_ms - now_ms)
     else:
         limit = ATTEMPT_TIMEOUT_MS
-        if state.phase == ACQUIRING and not state.one_try:
-            limit = min(limit, max(state.reach_until_ms - now_ms, FIRST_RETRY_MS))
+        if state.phase == ACQUIRING:
+            least_ms = ONE_TRY_LEAST_MS if state.one_try else FIRST_RETRY_MS
+            limit = min(limit, max(state.reach_until_ms - now_ms, least_ms))
     return max(1, limit)
 
 

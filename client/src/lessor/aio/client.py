@@ -229,8 +229,9 @@ class _Open:
     async def default_license(self, connect_timeout_ms: int, *, one_try: bool) -> str:
         """The only floating license of the organization. Raises ``LessorError``."""
         until_ms = now_ms() + connect_timeout_ms
+        least_ms = machine.ONE_TRY_LEAST_MS if one_try else 1
         while True:
-            left_ms = max(1, min(until_ms - now_ms(), round(_ASK_SECONDS * 1000)))
+            left_ms = max(least_ms, min(until_ms - now_ms(), round(_ASK_SECONDS * 1000)))
             try:
                 found = await self._calls.default_license(left_ms)
                 break
