@@ -15,9 +15,9 @@ from lessor_protocol.queued import Queued
 
 from . import __version__
 from .clock import now_ms
-from .errors import NoAnswer
+from .errors import NoAnswer, UsageError
 from .text import clean
-from .transport import Link, poll_wait, refused_by_proxy
+from .transport import Link, connected_by, poll_wait, refused_by_proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _MEDIA_TYPES = {
 
 _ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal"})
 """Trouble of one daemon: where several URLs are known, the next one may be well."""
+_HELD_SLACK_MS = 1_000
+"""So much longer than it is held may the answer to an acquire take."""
 
 
 class Server:
@@ -65,7 +67,9 @@ class Server:
 
     def acquire(self, request: AcquireRequest, timeout_ms: int) -> Lease | Queued:
         """Ask for a seat; the same request again gets the same answer."""
-        status, answer = self._call("POST", "/v1/leases", timeout_ms, request.to_wire())
+        held_ms = request.hold_ms + _HELD_SLACK_MS if request.hold_ms else 0
+        message = request.to_wire()
+        status, answer = self._call("POST", "/v1/leases", timeout_ms, message, held_ms=held_ms)
         if status == 202:
             return _understood(Queued.from_wire, answer)
         return _understood(lambda value: Lease.from_wire(_member(value, "lease")), answer)
@@ -73,7 +77,10 @@ class Server:
     def renew(self, renewals: list[Renewal], timeout_ms: int) -> RenewAnswer:
         """Keep leases."""
         message = RenewRequest(renewals).to_wire()
-        _, answer = self._call("POST", "/v1/leases/renew", timeout_ms, message)
+        try:
+            _, answer = self._call("POST", "/v1/leases/renew", timeout_ms, message)
+        except UsageError as error:
+            raise NoAnswer(str(error)) from None  # it may pass, and a seat is held until then
         return _understood(RenewAnswer.from_wire, answer)
 
     def watch(self, lease_id: bytes, seen: str, wait_ms: int, timeout_ms: int) -> WatchAnswer:
@@ -91,7 +98,11 @@ class Server:
         message = WatchRequest([Watched(lease_id, seen)], wait_ms).to_wire()
         body = codec.encode(message, codec.MSGPACK)
         headers = [*self._headers, ("Content-Type", codec.MSGPACK)]
-        response = link.request("POST", "/v1/leases/watch", headers, body, now_ms() + timeout_ms)
+        try:
+            until_ms = now_ms() + timeout_ms
+            response = link.request("POST", "/v1/leases/watch", headers, body, until_ms)
+        except UsageError as error:
+            raise NoAnswer(str(error)) from None
         return _understood(WatchAnswer.from_wire, read_answer(link, response)[1])
 
     def release(self, lease_id: bytes, timeout_ms: int) -> None:
@@ -134,30 +145,56 @@ class Server:
             query = f"?cursor={quote(cursor)}"
 
     def _call(
-        self, method: str, path: str, timeout_ms: int, message: object = None
+        self,
+        method: str,
+        path: str,
+        timeout_ms: int,
+        message: object = None,
+        *,
+        held_ms: int = 0,
     ) -> tuple[int, object]:
-        """Ask the current server, and where it is in trouble the others, within the time."""
+        """Ask the current server, and where it is in trouble the others, within the time.
+
+        ``held_ms`` is how long the answer may be held back: nobody is asked who has less time for
+        it. Raises ``UsageError`` only where no server can be asked at all.
+        """
         until_ms = now_ms() + timeout_ms
         headers, body = self._headers, b""
         if message is not None:
             headers = [*headers, ("Content-Type", codec.MSGPACK)]
             body = codec.encode(message, codec.MSGPACK)
-        troubles: list[str] = []
-        refusal: Problem | None = None
-        for _ in self._links:
+        troubles: list[NoAnswer | UsageError | Problem] = []
+        for links_left in range(len(self._links), 0, -1):
             link = self._links[self._current]
+            by_ms = until_ms if links_left == 1 else connected_by(until_ms - held_ms, links_left)
             try:
-                return read_answer(link, link.request(method, path, headers, body, until_ms))
-            except NoAnswer as error:
-                troubles.append(str(error))
+                response = link.request(
+                    method, path, headers, body, until_ms, connected_by_ms=by_ms
+                )
+                return read_answer(link, response)
+            except (NoAnswer, UsageError) as error:
+                troubles.append(error)
             except Problem as problem:
                 if problem.code not in _ASK_ANOTHER:
                     raise
-                refusal = problem
+                troubles.append(problem)
             self._current = (self._current + 1) % len(self._links)
-            if now_ms() >= until_ms:
+            if now_ms() >= until_ms - held_ms:
                 break
-        raise refusal if refusal is not None else NoAnswer("; ".join(troubles))
+        raise _most_telling(troubles)
+
+
+def _most_telling(troubles: list[NoAnswer | UsageError | Problem]) -> Exception:
+    """What to raise where nobody gave an answer: a refusal tells more than a silence.
+
+    What one URL's configuration lacks counts as its silence, unless all of them lack something.
+    """
+    for trouble in reversed(troubles):
+        if isinstance(trouble, Problem):
+            return trouble
+    if all(isinstance(trouble, UsageError) for trouble in troubles):
+        return troubles[-1]
+    return NoAnswer("; ".join(map(str, troubles)))
 
 
 def read_answer(link: Link, response: Response) -> tuple[int, object]:

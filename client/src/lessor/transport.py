@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from .connection import Address, Connection, Wait
 
-__all__ = ["Link", "Response", "TimedOut", "poll_wait"]
+__all__ = ["Link", "Response", "TimedOut", "connected_by", "poll_wait"]
+
+_LEAST_CONNECT_MS = 1_000
+_MOST_CONNECT_MS = 5_000
 
 
 class Link:
@@ -53,6 +56,8 @@ class Link:
         self._context: ssl.SSLContext | None = None
         self._connection: Connection | None = None
         self._doing = ""
+        self.has_sent = False
+        """Whether anything of the last request may have reached the server."""
 
     def request(
         self,
@@ -61,19 +66,26 @@ class Link:
         headers: list[tuple[str, str]],
         body: bytes,
         until_ms: int,
+        *,
+        connected_by_ms: int | None = None,
     ) -> Response:
         """Send one request and return its response, of whatever status.
 
-        Raises ``NoAnswer``, whose text names the hop that failed and what to do.
+        ``connected_by_ms`` is when a new connection must be ready for it, TLS included, if that is
+        before ``until_ms``. Raises ``NoAnswer``, whose text names the hop that failed and what to
+        do.
         """
         began_ms = now_ms()
+        if connected_by_ms is None or connected_by_ms > until_ms:
+            connected_by_ms = until_ms
         data = self._format(method, path, headers, body)
-        answered = False
+        self.has_sent = answered = False
         try:
-            response = self._ask(data, until_ms)
+            response = self._ask(data, connected_by_ms, until_ms)
             answered = response.keep
         except TimedOut:
-            waited = f"{(until_ms - began_ms) / 1000:.1f} s"
+            limit_ms = connected_by_ms if self._connection is None else until_ms
+            waited = f"{(limit_ms - began_ms) / 1000:.1f} s"
             raise NoAnswer(f"{self._doing} took longer than {waited}") from None
         finally:
             # After a time-out too: a retry on the old connection would wait for the back-off of
@@ -87,13 +99,13 @@ class Link:
         self._drop()
         self._resolver.close()
 
-    def _ask(self, data: bytes, until_ms: int) -> Response:
+    def _ask(self, data: bytes, connected_by_ms: int, until_ms: int) -> Response:
         if self._connection is not None:
             response = self._exchange(self._connection, data, until_ms, is_kept=True)
             if response is not None:
                 return response
             self._drop()
-        self._connection = self._open(until_ms)
+        self._connection = self._open(connected_by_ms)
         response = self._exchange(self._connection, data, until_ms, is_kept=False)
         if response is None:
             raise NoAnswer(
@@ -107,6 +119,7 @@ class Link:
         """The response; ``None`` when the connection was closed before any of it came."""
         self._doing = f"the answer of {self.name}"
         reader = ResponseReader()
+        self.has_sent = True
         try:
             connection.send(data, until_ms)
         except OSError as error:
@@ -258,6 +271,21 @@ class Link:
     def proxy_name(self) -> str:
         """``the proxy HOST:PORT``, empty where there is none."""
         return self._hop_named() if self._proxy is not None else ""
+
+
+def connected_by(until_ms: int, links_left: int) -> int:
+    """By when one of the ``links_left`` that may still be tried must be connected.
+
+    Its share of the time: a server whose packets vanish must not hide the next one. But a second at
+    least: where the time is short, a share of it would be too short for any of them. The last one
+    has all that is left.
+    """
+    now = now_ms()
+    left_ms = until_ms - now
+    share_ms = left_ms // links_left
+    if links_left > 1:
+        share_ms = max(_LEAST_CONNECT_MS, min(share_ms, _MOST_CONNECT_MS))
+    return now + min(left_ms, share_ms)
 
 
 def refused_by_proxy(proxy: str, status: int, target: str) -> str:

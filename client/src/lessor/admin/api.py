@@ -1,8 +1,8 @@
 """Calls of the administration: pages of lists, exports, and changes that are sent once.
 
 A look may be repeated, at the next server too. A change may not: a second one could make a second
-key. It goes to the server that answered last, on a new connection, and when no answer comes the
-error says that it may have happened.
+key. It goes to the server that answered last, on a new connection, and to the next one only where
+that could not be made. When no answer comes the error says that it may have happened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lessor import __version__
 from lessor.clock import now_ms
 from lessor.errors import Denied, NoAnswer
 from lessor.server import quote, read_answer
-from lessor.transport import Link
+from lessor.transport import Link, connected_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,9 +125,6 @@ class Api:
         if_match: str = "",
     ) -> Item:
         """Change something, once."""
-        link = self._links[self._current]
-        # Not on a kept connection: where that was closed while idle the request is sent again.
-        link.close()
         headers = [*self._headers, ("Accept", codec.MSGPACK)]
         if if_match:
             headers.append(("If-Match", if_match))
@@ -135,14 +132,27 @@ class Api:
         if body is not None:
             headers.append(("Content-Type", codec.MSGPACK))
             data = codec.encode(body, codec.MSGPACK)
+        target = _target(path, query or {})
         until_ms = now_ms() + TIMEOUT_MS
-        try:
-            response = link.request(method, _target(path, query or {}), headers, data, until_ms)
-            return _answer(link, response).value
-        except NoAnswer as error:
-            raise NoAnswer(
-                f"{error}; it may have happened all the same: look before you repeat it"
-            ) from None
+        troubles: list[str] = []
+        for links_left in range(len(self._links), 0, -1):
+            link = self._links[self._current]
+            # Not on a kept connection: where that was closed while idle the request is sent again.
+            link.close()
+            by_ms = connected_by(until_ms, links_left)
+            try:
+                response = link.request(
+                    method, target, headers, data, until_ms, connected_by_ms=by_ms
+                )
+                return _answer(link, response).value
+            except NoAnswer as error:
+                if link.has_sent:
+                    raise NoAnswer(
+                        f"{error}; it may have happened all the same: look before you repeat it"
+                    ) from None
+                troubles.append(str(error))
+            self._turn()
+        raise NoAnswer("; ".join(troubles))
 
     def close(self) -> None:
         """Close all connections."""
@@ -154,12 +164,15 @@ class Api:
         until_ms = now_ms() + TIMEOUT_MS
         headers = [*self._headers, ("Accept", accept)]
         troubles: list[str] = []
-        for attempt in range(len(self._links)):
+        target = _target(path, query)
+        for links_left in range(len(self._links), 0, -1):
             link = self._links[self._current]
-            is_last = attempt == len(self._links) - 1
+            by_ms = connected_by(until_ms, links_left)
             try:
-                response = link.request("GET", _target(path, query), headers, b"", until_ms)
-                if response.status < 500 or is_last:
+                response = link.request(
+                    "GET", target, headers, b"", until_ms, connected_by_ms=by_ms
+                )
+                if response.status < 500 or links_left == 1:
                     return link, response
                 read_answer(link, response)
             except NoAnswer as error:
@@ -167,8 +180,12 @@ class Api:
             except Problem as problem:
                 if problem.code not in _ASK_ANOTHER:
                     raise
-            self._current = (self._current + 1) % len(self._links)
+            self._turn()
         raise NoAnswer("; ".join(troubles))
+
+    def _turn(self) -> None:
+        """The next server's turn."""
+        self._current = (self._current + 1) % len(self._links)
 
 
 def _answer(link: Link, response: Response) -> Answer:
