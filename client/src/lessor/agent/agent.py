@@ -19,7 +19,7 @@ from lessor_protocol.messages import Renewal
 from lessor import exits
 from lessor.clock import now_ms
 from lessor.connection import TimedOut
-from lessor.errors import LessorError, NoAnswer
+from lessor.errors import LessorError, NoAnswer, UsageError
 from lessor.listening import Listening
 from lessor.server import Server
 
@@ -131,7 +131,7 @@ class Agent:
     def run(self) -> int:
         """The exit code of ``lessor run``.
 
-        Raises ``LessorError`` for wrong usage that only the server can tell.
+        Raises ``LessorError`` for wrong usage that shows before the command is started.
         """
         try:
             return self._run()
@@ -144,10 +144,11 @@ class Agent:
             self._events.emit("stopped", why="leash", leash=str(failure))
             self._give_back(lease.RELEASE_PATIENCE_MS)
             return exits.LESSOR_FAILED
-        except LessorError:
-            self._give_back(_LAST_TRY_MS)
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the leash must stop the tree first
+        except Exception as error:
+            # Whatever it is: once there is a command, the leash must stop the tree first.
+            if isinstance(error, LessorError) and not self._leashed.is_started:
+                self._give_back(_LAST_TRY_MS)
+                raise
             self._narrator.fail(f"lessor failed: {type(error).__name__}: {error}")
             self._leashed.abandon()
             return exits.LESSOR_FAILED
@@ -395,7 +396,7 @@ class Agent:
             done = give_back(
                 self._server, self._lease_id, self._state, self._pause, patience_ms=patience_ms
             )
-        except (Withdrawn, LeashFailed, TreeGone):
+        except (Withdrawn, LeashFailed, TreeGone, UsageError):
             return False
         if done:
             self._events.emit("released", lease_id=format_lease_id(self._lease_id))

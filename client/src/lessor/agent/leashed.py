@@ -50,6 +50,7 @@ class Leashed:
     ) -> None:
         self.pid = pid
         self.child_pid = 0
+        self.is_started = False
         self.is_gone = False
         self.gone_why = ""
         self.status: int | None = None
@@ -63,7 +64,6 @@ class Leashed:
         self._silent_since_ms: int | None = None
         self._pinged_ms = 0
         self._asked_ourselves = False
-        self._runs = False
         self._is_reaped = False
 
     def fileno(self) -> int:
@@ -78,7 +78,7 @@ class Leashed:
     @property
     def wake_in_ms(self) -> int:
         """When ``check`` wants to be called again, at the latest."""
-        if not self._runs:
+        if not self.is_started:
             return 60_000
         left_ms = self._watch.wake_at_ms - _FIRST_PING_MS - now_ms()
         return max(_KILL_ROUND_MS, left_ms)
@@ -92,7 +92,7 @@ class Leashed:
 
     def start(self, deadline_ms: int, ttl_ms: int, settings: dict[str, str]) -> None:
         """Have the command started."""
-        self._runs = True
+        self.is_started = True
         self._watch.hold(deadline_ms, ttl_ms)
         pairs = [f"{name}={value}" for name, value in settings.items()]
         self.send("start", deadline_ms, ttl_ms, *pairs)
@@ -124,7 +124,7 @@ class Leashed:
         if not self._line.is_open:
             self._kill_all()
             raise LeashFailed("the leash was killed")
-        if self._runs:
+        if self.is_started:
             self._step_in()
 
     def end(self) -> None:
