@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lessor.agent import tree
-from lessor.agent.cgroup import Cgroup, locate
+from lessor.agent.cgroup import Cgroup, _sweep, locate
 from lessor.agent.tree import Entry, Tree, below, describe, parse_stat, read_entry, walk
 from lessor.clock import now_ms
 from support.waiting import wait_until
@@ -177,3 +177,28 @@ def test_a_directory_that_is_no_control_group_is_quietly_not_used(tmp_path: Path
     cgroup.leave()
     cgroup.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_of_the_same_pid_name_different_control_groups() -> None:
+    """As in two containers that share a writable control group."""
+    names = {Cgroup.of_run(lease_id).path for lease_id in (bytes(16), bytes(15) + b"\x01")}
+    assert len(names) == 2 or names == {None}
+
+
+def test_a_control_group_that_is_there_already_is_somebody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "lessor-7-00000000"
+    path.mkdir()
+    (path / "cgroup.kill").touch()
+    cgroup = Cgroup(str(path))
+    cgroup.make()
+    assert cgroup.path is None
+
+
+def test_the_groups_of_dead_pids_are_swept_away_and_others_stay(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    kept = {f"lessor-{os.getpid()}-00000001", "lessor-nobody", "other"}
+    for name in (*kept, f"lessor-{dead.pid}-00000002", f"lessor-{dead.pid}"):
+        (tmp_path / name).mkdir()
+    _sweep(str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == kept

@@ -6,15 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor.agent.cgroup import PREFIX, Cgroup
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.fake_server import FakeServer
     from support.lessor_run import Run
@@ -236,14 +235,3 @@ def test_nobody_reading_the_events_or_stderr_harms_the_run(
         assert run.process.stdin is not None
         run.process.stdin.close()
         assert run.wait() == 6
-
-
-def test_what_a_killed_run_left_among_the_control_groups_the_next_one_clears_up(
-    start: Start,
-) -> None:
-    killed = start("-l", "kre", "--", "sleep", "1000")
-    killed.event("started")
-    group = Cgroup.below_own(f"{PREFIX}{killed.agent}").path
-    killed.end()
-    assert start("-l", "kre", "--", "true").wait() == 0
-    assert group is None or not Path(group).exists()

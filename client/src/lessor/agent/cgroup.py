@@ -15,6 +15,7 @@ import os
 
 PREFIX = "lessor-"
 _MYSELF = b"0"
+_ID_BYTES = 4
 
 
 class Cgroup:
@@ -33,15 +34,21 @@ class Cgroup:
         own = _own_directory()
         return cls(own and f"{own.rstrip('/')}/{name}")
 
+    @classmethod
+    def of_run(cls, lease_id: bytes) -> Cgroup:
+        """The group of this process' run.
+
+        The pid says when it is over. It does not tell it from a run of the same pid in another pid
+        namespace (a container) that shares our control group, whose tree must not be killed. The
+        random id of the lease does.
+        """
+        return cls.below_own(f"{PREFIX}{os.getpid()}-{lease_id[-_ID_BYTES:].hex()}")
+
     def make(self) -> None:
         """Try to make it; without success ``path`` becomes ``None``."""
         if self.path is None:
             return
-        try:
-            os.mkdir(self.path)  # noqa: PTH102 - pathlib costs 3 ms at every start
-        except FileExistsError:
-            pass  # left over from a process with our pid; nobody is in it, or nobody should be
-        except OSError:
+        if not _make(self.path):
             self.path = None
             return
         if not os.access(f"{self.path}/cgroup.kill", os.W_OK):
@@ -52,11 +59,15 @@ class Cgroup:
 
     def enter(self) -> None:
         """Move this process, and so the children it is going to have, into the group."""
-        if self.path is not None:
+        if self.path is None:
+            return
+        self._is_inside = _write(f"{self.path}/cgroup.procs", _MYSELF)
+        if not self._is_inside and _make(self.path):
+            # A run of another pid namespace took it for the remains of one that is over.
             self._is_inside = _write(f"{self.path}/cgroup.procs", _MYSELF)
-            if not self._is_inside:
-                self.remove()
-                self.path = None
+        if not self._is_inside:
+            self.remove()
+            self.path = None
 
     def leave(self) -> None:
         """Move this process, not its children, back to where it was."""
@@ -75,6 +86,15 @@ class Cgroup:
         """Take the group away if nobody is in it."""
         if self.path is not None:
             _remove(self.path)
+
+
+def _make(path: str) -> bool:
+    """Whether it was made just now. One that is there already is somebody else's."""
+    try:
+        os.mkdir(path)  # noqa: PTH102 - pathlib costs 3 ms at every start
+    except OSError:
+        return False
+    return True
 
 
 def _write(path: str, data: bytes) -> bool:
@@ -107,11 +127,13 @@ def _remove(path: str) -> None:
 def _sweep(path: str) -> None:
     """Remove empty groups whose run is over: where all was killed, nobody did.
 
-    The kernel removes none that anybody is in, so a run of another pid namespace is safe.
+    A run of another pid namespace looks as if it were over. The kernel removes no group that
+    anybody is in; one that was made and not entered yet is made again by ``enter``.
     """
     for name in _inner_groups(path):
-        pid = name.removeprefix(PREFIX)
-        if not os.access(f"/proc/{pid}", os.F_OK) and os.access("/proc/self", os.F_OK):
+        pid = name.removeprefix(PREFIX).partition("-")[0]
+        is_over = pid.isdigit() and not os.access(f"/proc/{pid}", os.F_OK)
+        if is_over and os.access("/proc/self", os.F_OK):
             _remove(f"{path}/{name}")
 
 

@@ -12,7 +12,7 @@ from lessor_protocol.lease_id import new_lease_id
 
 from lessor import config, exits
 from lessor.agent import linux, wire
-from lessor.agent.cgroup import PREFIX, Cgroup
+from lessor.agent.cgroup import Cgroup
 from lessor.agent.launch import (
     Unstartable,
     find_command,
@@ -99,8 +99,8 @@ def _part(
     events_fd = _own_events_fd(options.events_fd)
     inherited = Inherited()
     terminal = Terminal.find()
-    cgroup = Cgroup.below_own(f"{PREFIX}{os.getpid()}")
     lease_id = new_lease_id()
+    cgroup = Cgroup.of_run(lease_id)
     linux.adopt_orphans()
     # Collecting would touch, and so copy, every page that the two processes share.
     gc.disable()
