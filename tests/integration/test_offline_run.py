@@ -137,6 +137,12 @@ def test_from_the_request_to_the_receipt_without_the_machine_ever_reaching_the_s
     assert island.available() == 4
 
 
+def test_events_go_to_no_descriptor_that_the_user_did_not_open(island: Island) -> None:
+    """The file of the seats, opened first, would get the number."""
+    said = island.refused(USAGE, island.issue(), "--events-fd", "3")
+    assert "--events-fd: descriptor 3 is not open" in said
+
+
 def test_with_a_server_in_reach_the_receipt_is_handed_in_at_once(island: Island) -> None:
     file = island.issue(seats=2)
     assert island.available() == 2

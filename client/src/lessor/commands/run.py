@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
     if options.help:
         sys.stdout.write(HELP)
         return exits.OK
+    # At once: whatever is opened next could get a number that the user named and never opened.
+    events_fd = _own_events_fd(options.events_fd)
     narrator = Narrator(options.level)
     try:
         path = find_command(options.command[0], os.environ)
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> int:
     if not linux.IS_LINUX:
         narrator.say(linux.WEAKER_ELSEWHERE)
     try:
-        return _part(options, path, settings, narrator, offline=offline)
+        return _part(options, path, settings, narrator, events_fd, offline=offline)
     except OSError as error:  # no more processes or descriptors to be had
         raise LessorError(f"lessor cannot start: {error}") from None
 
@@ -92,11 +94,11 @@ def _part(
     path: str,
     settings: ClientConfig,
     narrator: Narrator,
+    events_fd: int | None,
     *,
     offline: OfflineServer | None,
 ) -> int:
     """Fork the leash and become the agent."""
-    events_fd = _own_events_fd(options.events_fd)
     inherited = Inherited()
     terminal = Terminal.find()
     lease_id = new_lease_id()
