@@ -49,6 +49,23 @@ class Shell:
             timeout=60,
         )
 
+    def script(self, script: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        """A script of bash in which ``$lessor`` is the command.
+
+        Python keeps back what it writes, as it usually does, also where the tests' own does not.
+        """
+        settings = {"lessor": f"{sys.executable} -m lessor", "PYTHONUNBUFFERED": ""}
+        return subprocess.run(
+            ["bash", "-c", script],
+            env=self.environment(**settings, **extra),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
     def text(self, *arguments: str) -> str:
         """The standard output of a command that must succeed."""
         done = self.run(*arguments)

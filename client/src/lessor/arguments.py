@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from lessor_protocol.duration import parse_duration_ms
 from lessor_protocol.fields import is_plain_text
 from lessor_protocol.message import MAX_LABEL_TEXT
 from lessor_protocol.seats import parse_seats
 
-from . import exits
+from . import streams
+from .errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
-        sys.stderr.write(f"{self.prog}: {message}\ntry: {self.prog} --help\n")
-        sys.stderr.flush()
-        raise SystemExit(exits.USAGE)
+        """Say what is wrong and where help is. Raises ``UsageError``."""
+        raise UsageError(f"{message}\ntry: {self.prog} --help")
+
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - argparse names none
+        """The help on stdout, which may be full or closed. Raises as ``streams.write``."""
+        streams.write(self.format_help())
 
 
 def duration_ms(text: str) -> int:

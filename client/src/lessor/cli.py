@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import __version__, exits
+from . import __version__, exits, streams
 from .errors import LessorError, UsageError
 from .text import say
 
@@ -44,6 +44,7 @@ USAGE = "usage: lessor COMMAND [options]\n\ncommands:\n" + "".join(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code, see ``exits``."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    streams.mend()
     try:
         return _dispatch(arguments)
     except LessorError as error:
@@ -53,17 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exits.BY_SIGNAL + 2
     except BrokenPipeError:
         # The reader of stdout went away (lessor status | head): nothing is wrong with us.
-        sys.stdout = None
         return exits.BY_SIGNAL + 13
 
 
 def _dispatch(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in ("-h", "--help", "help"):
-        sys.stdout.write(USAGE)
+        streams.write(USAGE)
         return exits.OK
     if name in ("-V", "--version"):
-        sys.stdout.write(f"lessor {__version__}\n")
+        streams.write(f"lessor {__version__}\n")
         return exits.OK
     if name == "serve":
         return _serve(arguments[1:])

@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import contextmanager
 
+from . import streams
 from .clock import now_ms
 
 TYPE_CHECKING = False
@@ -125,5 +126,4 @@ def _size() -> tuple[int, int]:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    streams.write(text)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from lessor_protocol.errors import Problem
 
 from lessor import config as configuration
-from lessor import exits
+from lessor import exits, streams
 from lessor.arguments import Parser
 from lessor.errors import Denied, UsageError, from_code
 from lessor.server import quote
@@ -140,7 +139,7 @@ def main(command: str, summary: str, actions: Sequence[Action], argv: list[str])
     """Run one action. Raises ``LessorError``."""
     name = argv[0] if argv else ""
     if name in ("-h", "--help"):
-        sys.stdout.write(usage(command, summary, actions))
+        streams.write(usage(command, summary, actions))
         return exits.OK
     action = next((one for one in actions if one.name == name), None)
     if action is None:

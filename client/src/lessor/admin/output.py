@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 
+from lessor import streams
 from lessor.text import say
 
 from . import table, terminal
@@ -68,5 +68,4 @@ class Output:
 
     def raw(self, text: str) -> None:
         """Text as it is."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        streams.write(text)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from lessor import exits
+from lessor import exits, streams
 from lessor.arguments import Parser
 from lessor.completion import shells, words
 
@@ -23,6 +21,5 @@ def make_parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Run the command."""
     options = make_parser().parse_args(argv)
-    sys.stdout.write(shells.SHELLS[options.shell](words.places()))
-    sys.stdout.flush()
+    streams.write(shells.SHELLS[options.shell](words.places()))
     return exits.OK

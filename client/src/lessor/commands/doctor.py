@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 
 from lessor import config as configuration
-from lessor import exits
+from lessor import exits, streams
 from lessor.admin import terminal
 from lessor.arguments import Parser
 from lessor.doctor import findings, service
@@ -46,9 +45,7 @@ def main(argv: list[str]) -> int:
         if not options.json:
             _show(finding, style)
     if options.json:
-        sys.stdout.write(json.dumps({"findings": [one.to_json() for one in found]}, indent=2))
-        sys.stdout.write("\n")
-    sys.stdout.flush()
+        streams.write(json.dumps({"findings": [one.to_json() for one in found]}, indent=2) + "\n")
     return next((one.exit_code for one in found if one.exit_code), exits.OK)
 
 
@@ -86,7 +83,5 @@ def _server(url: str, config: ClientConfig) -> Generator[Finding, None, bool]:
 
 def _show(finding: Finding, style: terminal.Style) -> None:
     status = style.paint(f"{finding.status:<8}", _COLOURS[finding.status])
-    sys.stdout.write(f"{status} {finding.hop:<9} {finding.text}\n")
-    if finding.advice:
-        sys.stdout.write(f"{'':<18} → {finding.advice}\n")
-    sys.stdout.flush()
+    advice = f"{'':<18} → {finding.advice}\n" if finding.advice else ""
+    streams.write(f"{status} {finding.hop:<9} {finding.text}\n{advice}")

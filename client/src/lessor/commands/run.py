@@ -5,20 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import time
 
 from lessor_protocol.lease_id import new_lease_id
 
-from lessor import config, exits
+from lessor import config, exits, streams
 from lessor.agent import linux, wire
 from lessor.agent.cgroup import Cgroup
-from lessor.agent.launch import (
-    Unstartable,
-    find_command,
-    let_go_of_streams,
-    open_missing_streams,
-)
+from lessor.agent.launch import Unstartable, find_command, let_go_of_streams
 from lessor.agent.leash import Leash
 from lessor.agent.narrator import Events, Narrator
 from lessor.agent.options import HELP, parse
@@ -37,10 +31,9 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run a command while it holds a seat; the exit code is described in ``exits``."""
-    open_missing_streams()
     options = parse(argv)
     if options.help:
-        sys.stdout.write(HELP)
+        streams.write(HELP)
         return exits.OK
     # At once: whatever is opened next could get a number that the user named and never opened.
     events_fd = _own_events_fd(options.events_fd)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from datetime import UTC, datetime
 
 from lessor_protocol.errors import Problem
 
 from lessor import config as configuration
-from lessor import exits, live, status_view
+from lessor import exits, live, status_view, streams
 from lessor.admin import times
 from lessor.arguments import Parser
 from lessor.errors import LessorError, NoAnswer, from_code
@@ -59,8 +58,7 @@ def main(argv: list[str]) -> int:
         return _watch(Server(config))
     found = _ask(Server(config))
     text = json.dumps(found, indent=2) if options.json else _as_text(found)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    streams.write(text + "\n")
     return exits.OK
 
 

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from lessor_protocol import PROTOCOL_VERSION
 
-from lessor import __version__, exits
+from lessor import __version__, exits, streams
 from lessor.arguments import Parser
 
 _OPTIONAL = ("lessor-daemon",)
@@ -24,5 +24,5 @@ def main(argv: list[str]) -> int:
             continue
     python = ".".join(str(part) for part in sys.version_info[:3])
     lines.append(f"python {python} on {sys.platform}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    streams.write("\n".join(lines) + "\n")
     return exits.OK
