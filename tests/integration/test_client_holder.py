@@ -51,6 +51,18 @@ class Shell:
             timeout=30,
         )
 
+    def script(self, script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """A script of bash in which ``$lessor`` is the command."""
+        return subprocess.run(
+            ["bash", "-c", script],
+            env={**self.environ(), "lessor": f"{sys.executable} -m lessor", **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
     def acquire(self, *arguments: str) -> dict[str, Any]:
         done = self.lessor("acquire", *arguments)
         assert done.returncode == 0, done.stderr
@@ -351,3 +363,48 @@ def test_a_server_that_talks_nonsense_is_69(shell: Shell) -> None:
     done = shell.lessor("acquire", "-n")
     assert done.returncode == 69
     assert "sent nonsense" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["<&-", "2>&-", "<&- 2>&-"])
+def test_a_caller_that_has_closed_its_streams_gets_a_seat_that_is_kept(
+    where: str, shell: Shell, worker: subprocess.Popen[bytes]
+) -> None:
+    done = shell.script(f"$lessor acquire --while-pid {worker.pid} {where}")
+    assert done.returncode == 0
+    lease = json.loads(done.stdout)
+    wait_until(lambda: shell.server.count("renew") >= 5, what="renewals beyond the first ttl")
+    assert parse_lease_id(lease["id"]) in shell.server.leases
+    assert alive(lease["holder"]["pid"])
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        (">/dev/full", "standard output cannot be written: No space left on device; "),
+        (">&-", "standard output cannot be written: Bad file descriptor; "),
+        (">&3", "nobody reads the lease, so its "),
+    ],
+)
+@pytest.mark.parametrize("is_unbuffered", ["", "1"])
+def test_a_lease_that_cannot_be_printed_is_given_back(
+    where: str, why: str, is_unbuffered: str, shell: Shell, worker: subprocess.Popen[bytes]
+) -> None:
+    unread = "mkfifo $XDG_RUNTIME_DIR/pipe; sleep 300 < $XDG_RUNTIME_DIR/pipe & "
+    unread += "exec 3> $XDG_RUNTIME_DIR/pipe; kill $!; wait $! 2> /dev/null; "
+    done = shell.script(
+        f"{unread if where == '>&3' else ''}$lessor acquire --while-pid {worker.pid} {where}",
+        PYTHONUNBUFFERED=is_unbuffered,
+    )
+    assert done.returncode == 125
+    assert done.stderr.startswith(f"lessor: {why}")
+    assert len(done.stderr.splitlines()) == 1
+    assert shell.server.count("acquire") == 1
+    assert not shell.server.leases
+    assert not shell.holders()
+
+
+def test_a_number_that_no_process_can_have_is_wrong_usage(shell: Shell) -> None:
+    done = shell.lessor("acquire", "--while-pid", "99999999999")
+    assert done.returncode == 78
+    assert "process 99999999999 cannot be watched" in done.stderr
+    assert not shell.server.log

@@ -13,6 +13,7 @@ import select
 import signal
 import stat
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from lessor_protocol import lease as machine
@@ -93,6 +94,8 @@ def watch(pid: int) -> int:
         return os.pidfd_open(pid)
     except OSError as error:
         raise UsageError(f"process {pid} cannot be watched: {error.strerror}") from None
+    except OverflowError:
+        raise UsageError(f"process {pid} cannot be watched: no process has such an id") from None
 
 
 def directory(environ: Mapping[str, str]) -> Path:
@@ -121,28 +124,13 @@ def start(holding: Holding, while_fd: int, folder: Path) -> int:
     ``while_fd`` is from ``watch``: handing it over, not the pid, means that a pid that is used
     again cannot be mistaken for the process that was meant. Raises ``LessorError``.
     """
-    name = format_lease_id(holding.request.lease_id)
-    log = folder / f"{name}.log"
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    their_stdin, our_end = os.pipe()
-    our_start, their_stdout = os.pipe()
+    log = folder / f"{format_lease_id(holding.request.lease_id)}.log"
     try:
-        pid = os.posix_spawn(
-            sys.executable,
-            # -P: a folder named "lessor" in the working directory must not take our place.
-            [sys.executable, "-P", "-m", "lessor.holder", str(folder)],
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, their_stdin, 0),
-                (os.POSIX_SPAWN_DUP2, their_stdout, 1),
-                (os.POSIX_SPAWN_DUP2, log_fd, 2),
-                (os.POSIX_SPAWN_DUP2, while_fd, WHILE_FD),
-            ],
-            setsid=True,
-        )
-    finally:
-        for fd in (log_fd, their_stdin, their_stdout):
-            os.close(fd)
+        pid, our_end, our_start = _spawn(log, while_fd, folder)
+    except OSError as error:  # a full disk; no more processes or descriptors to be had
+        raise LessorError(
+            f"the background process that keeps the seat cannot be started: {error}"
+        ) from None
     try:
         with open(our_end, "wb", closefd=True) as pipe:  # noqa: PTH123 - a descriptor, not a path
             pipe.write(holding.to_json())
@@ -155,6 +143,35 @@ def start(holding: Holding, while_fd: int, folder: Path) -> int:
     finally:
         os.close(our_start)
     raise LessorError(f"the background process that keeps the seat did not start; see {log}")
+
+
+def _spawn(log: Path, while_fd: int, folder: Path) -> tuple[int, int, int]:
+    """A holder's pid, and our ends of the pipes to its stdin and from its stdout."""
+    with ExitStack() as theirs:
+        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        theirs.callback(os.close, log_fd)
+        with ExitStack() as ours:
+            their_stdin, our_end = os.pipe()
+            theirs.callback(os.close, their_stdin)
+            ours.callback(os.close, our_end)
+            our_start, their_stdout = os.pipe()
+            theirs.callback(os.close, their_stdout)
+            ours.callback(os.close, our_start)
+            pid = os.posix_spawn(
+                sys.executable,
+                # -P: a folder named "lessor" in the working directory must not take our place.
+                [sys.executable, "-P", "-m", "lessor.holder", str(folder)],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, their_stdin, 0),
+                    (os.POSIX_SPAWN_DUP2, their_stdout, 1),
+                    (os.POSIX_SPAWN_DUP2, log_fd, 2),
+                    (os.POSIX_SPAWN_DUP2, while_fd, WHILE_FD),
+                ],
+                setsid=True,
+            )
+            ours.pop_all()
+    return pid, our_end, our_start
 
 
 def stop(lease_id: bytes, folder: Path, *, timeout_ms: int) -> bool:

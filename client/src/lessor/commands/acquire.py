@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 from lessor_protocol.lease_id import format_lease_id
 
 from lessor import config as configuration
-from lessor import exits, holders
+from lessor import exits, holders, streams
 from lessor.agent.explain import describe_wait
 from lessor.arguments import Parser, add_lease_options
 from lessor.clock import now_ms
-from lessor.errors import UsageError
+from lessor.errors import LessorError, UsageError
 from lessor.keeper import Keeper, Waiter
 from lessor.machine import is_container
 from lessor.server import Server
@@ -45,6 +44,8 @@ Unlike lessor run nothing stops your processes when the lease is lost, unless --
 to stop that one process (not its children)."""
 
 _RETELL_EVERY_MS = 30_000
+_STOP_MS = 10_000
+"""How long a holder may take to give the seat back, before we do."""
 
 _CAN_NOT_WATCH_INIT = (
     "the parent of the calling shell is process 1, which would keep the seat until this machine "
@@ -83,7 +84,8 @@ def main(argv: list[str]) -> int:
     lease = keeper.acquire(
         wait_ms=options.wait, connect_timeout_ms=options.connect_timeout, on_wait=_Narration(name)
     )
-    # From here on somebody must give the seat back: the holder, or we when it does not start.
+    # From here on somebody must give the seat back: the holder, or we when it does not start or
+    # when nobody gets to know the id by which it could be told to.
     is_kept = False
     try:
         server.close()
@@ -95,11 +97,12 @@ def main(argv: list[str]) -> int:
             kill_when_lost=options.on_lost == "kill",
         )
         holder_pid = holders.start(holding, while_fd, folder)
+        _print(lease, holder_pid, while_pid, folder)
         is_kept = True
     finally:
         if not is_kept:
+            holders.stop(request.lease_id, folder, timeout_ms=_STOP_MS)
             keeper.release()
-    _print(lease, holder_pid, while_pid, folder)
     return exits.OK
 
 
@@ -185,6 +188,7 @@ class _Narration:
 
 
 def _print(lease: Lease, holder_pid: int, while_pid: int, folder: Path) -> None:
+    """The lease as JSON. Raises ``LessorError`` when it cannot be written."""
     shown = lease.to_wire()
     del shown["certificate"]  # proves the lease to a server: nothing for a log
     name = format_lease_id(lease.lease_id)
@@ -193,5 +197,9 @@ def _print(lease: Lease, holder_pid: int, while_pid: int, folder: Path) -> None:
         "while_pid": while_pid,
         "log": str(folder / f"{name}.log"),
     }
-    sys.stdout.write(json.dumps(shown) + "\n")
-    sys.stdout.flush()
+    try:
+        streams.write(json.dumps(shown) + "\n")
+    except BrokenPipeError:
+        raise LessorError("nobody reads the lease, so its seat is given back") from None
+    except LessorError as error:
+        raise LessorError(f"{error}; the seat is given back") from None
