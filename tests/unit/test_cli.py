@@ -72,6 +72,29 @@ def test_wrong_arguments_are_78_never_2(
     assert f"try: lessor {arguments[0]} --help" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("member", "add", "\udce9@x"),
+        ("license", "show", "\udce9"),
+        ("acquire", "-l", "\udce9"),
+        ("release", "\udce9"),
+        ("run", "-l", "\udce9", "--", "true"),
+        ("run", "--label", "a=\udce9", "--", "true"),
+        ("run", "-m", "\udce9", "--", "true"),
+        ("\udce9",),
+    ],
+)
+def test_arguments_that_are_not_utf_8_are_wrong_usage(
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESSOR_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("LESSOR_API_KEY", "lsr_a_b")
+    code, out, err = run(capfd, *arguments)
+    assert (code, out) == (78, "")
+    assert err.startswith("lessor: ")
+
+
 @pytest.mark.parametrize("command", ["acquire", "status"])
 def test_without_configuration_the_variable_is_named(
     command: str, capfd: pytest.CaptureFixture[str]

@@ -137,3 +137,20 @@ def test_a_file_that_is_not_utf_8_is_named_and_not_quoted(tmp_path: Path) -> Non
     path = tmp_path / ".config" / "lessor" / "client.toml"
     path.write_bytes(b"api_key = 'S3cret\xff'")
     assert complaint(environ) == f"{path} is not TOML: not UTF-8"
+
+
+@pytest.mark.parametrize("name", ["\udce9", "a\nb", "x" * 129])
+def test_a_license_that_no_server_could_know_is_named_with_its_place(
+    name: str, tmp_path: Path
+) -> None:
+    text = complaint({"LESSOR_URL": "http://a", "LESSOR_API_KEY": KEY, "LESSOR_LICENSE": name})
+    assert text.startswith("LESSOR_LICENSE: a license name has 1 to 128 characters")
+    if name.isprintable():
+        environ = with_file(tmp_path, f'url = "http://a"\napi_key = "{KEY}"\nlicense = "{name}"')
+        assert "client.toml: license: a license name has" in complaint(environ)
+
+
+def test_the_home_directory_may_be_short_in_the_variable_as_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ci.key").write_text(KEY)
+    environ = {"LESSOR_URL": "http://a", "HOME": str(tmp_path)}
+    assert load({**environ, "LESSOR_API_KEY_FILE": "~/ci.key"}).api_key == KEY

@@ -7,7 +7,7 @@ import sys
 
 from . import __version__, exits, streams
 from .errors import LessorError, UsageError
-from .text import say
+from .text import clean, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,9 +72,20 @@ def _dispatch(arguments: list[str]) -> int:
         raise UsageError(f"{complaint}; lessor --help lists them")
     if name in _NEED_UNIX and not hasattr(os, "fork"):
         raise UsageError(f"lessor {name} needs Linux, or with a weaker promise another Unix")
+    if name != "run":  # whose command may have any bytes; it looks at its own options
+        _check_encoding(arguments[1:])
     module = __import__(f"lessor.commands.{name}", fromlist=["main"])
     code: int = module.main(arguments[1:])
     return code
+
+
+def _check_encoding(arguments: list[str]) -> None:
+    """Raises ``UsageError`` for what neither a server nor a file of ours could be told."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {clean(word)!r} is not UTF-8") from None
 
 
 def _serve(arguments: list[str]) -> int:

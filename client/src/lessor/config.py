@@ -20,6 +20,7 @@ import os
 import stat
 
 from lessor_protocol.credentials import split_api_key
+from lessor_protocol.fields import MAX_NAME, is_plain_text
 
 from .endpoint import Endpoint
 from .errors import UsageError
@@ -72,7 +73,7 @@ def load(environ: Mapping[str, str]) -> ClientConfig:
     config = ClientConfig(
         _urls(environ, path, settings),
         _api_key(environ, path, settings, warnings),
-        license=environ.get("LESSOR_LICENSE") or settings.get("license", ""),
+        license=_license(environ, path, settings),
         ca_file=environ.get("SSL_CERT_FILE") or _expand(settings.get("ca_file", ""), environ),
         environ=environ,
     )
@@ -146,7 +147,7 @@ def _api_key(
     if environ.get("LESSOR_API_KEY"):
         source, text = "LESSOR_API_KEY", environ["LESSOR_API_KEY"]
     elif environ.get("LESSOR_API_KEY_FILE"):
-        file = environ["LESSOR_API_KEY_FILE"]
+        file = _expand(environ["LESSOR_API_KEY_FILE"], environ)
         source, text = (
             f"LESSOR_API_KEY_FILE ({file})",
             _read_key("LESSOR_API_KEY_FILE", file, warnings),
@@ -166,6 +167,18 @@ def _api_key(
     except ValueError as error:
         raise UsageError(f"{source}: {error}") from None
     return text.strip()
+
+
+def _license(environ: Mapping[str, str], path: str, settings: dict[str, str]) -> str:
+    source, name = "LESSOR_LICENSE", environ.get("LESSOR_LICENSE", "")
+    if not name:
+        source, name = f"{path}: license", settings.get("license", "")
+    if len(name) > MAX_NAME or not is_plain_text(name):
+        raise UsageError(
+            f"{source}: a license name has 1 to {MAX_NAME} characters of UTF-8, "
+            "none of them control characters"
+        )
+    return name
 
 
 def _read_key(source: str, path: str, warnings: list[str]) -> str:

@@ -235,3 +235,19 @@ def test_nobody_reading_the_events_or_stderr_harms_the_run(
         assert run.process.stdin is not None
         run.process.stdin.close()
         assert run.wait() == 6
+
+
+def test_a_command_may_have_any_bytes_and_others_see_a_question_mark(
+    start: Start, server: FakeServer
+) -> None:
+    script = "import os, sys; print(os.fsencode(sys.argv[1])); sys.stdin.read()"
+    command = [os.fsencode(part) for part in ("-l", "kre", "--", sys.executable, "-c", script)]
+    run = start(*command, b"a\xe9b", stdin=subprocess.PIPE)
+    run.event("started")
+    (lease,) = server.leases.values()
+    assert lease.process.command.endswith(" a?b")
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    assert run.wait() == 0
+    assert run.process.stdout is not None
+    assert run.process.stdout.read() == b"b'a\\xe9b'\n"
