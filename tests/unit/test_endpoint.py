@@ -38,6 +38,8 @@ def test_a_url_is_taken_apart(url: str, parts: tuple[object, ...], authority: st
         ("http://[::1", "names no host"),
         ("http://.h", "names no host"),
         ("http://prüfstand", "ASCII form"),
+        ("http://h/prüfstand", "path in the ASCII form"),
+        ("http://h/\u0142", "path in the ASCII form"),
         ("http://h\r\nX: y", "no place in a URL"),
     ],
 )
@@ -61,6 +63,7 @@ def test_any_text_is_a_url_or_a_value_error(text: str, start: str) -> None:
         return
     assert found.host
     assert found.authority.isascii()
+    assert found.prefix.isascii()
 
 
 def through(url: str, **environ: str) -> str:

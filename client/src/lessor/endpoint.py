@@ -53,6 +53,8 @@ class Endpoint:
             raise ValueError("a URL must hold no user name or password; an API key stands for both")
         if not url.isprintable() or " " in url or "?" in rest or "#" in rest:
             raise ValueError(f"{_shown(url)!r} holds characters that have no place in a URL")
+        if not path.isascii():
+            raise ValueError(f"{_shown(url)!r}: write its path in the ASCII form (%C3%A9 for é)")
         host, port = _split_address(address, DEFAULT_PORTS[scheme], _shown(url))
         user, _, password = user_info.partition(":")
         return cls(

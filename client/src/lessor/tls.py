@@ -50,11 +50,19 @@ def _trust_the_system(context: ssl.SSLContext) -> None:
 
     OpenSSL then reads the one it needs; reading a bundle of 140 takes 40 ms each time.
     """
-    paths = ssl.get_default_verify_paths()
-    if paths.capath and any(name.endswith(".0") for name in os.listdir(paths.capath)):  # noqa: PTH208 - light
-        context.load_verify_locations(capath=paths.capath)
+    capath = ssl.get_default_verify_paths().capath
+    if capath and _holds_certificates(capath):
+        context.load_verify_locations(capath=capath)
     else:
         context.load_default_certs()
+
+
+def _holds_certificates(directory: str) -> bool:
+    """Whether they can be seen to lie there under the names by which OpenSSL looks for them."""
+    try:
+        return any(name.endswith(".0") for name in os.listdir(directory))  # noqa: PTH208 - light
+    except OSError:
+        return False
 
 
 def trust_the_whole_system(context: ssl.SSLContext) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date, time
 
 from lessor_protocol.duration import parse_duration_ms
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Item = dict[str, object]
 
 _LONGEST_FILE = 65_536
+_LARGEST_NUMBER = 2**53 - 1
 _EXAMPLE = """\
 no policy: the line is served in the order of asking. A policy file looks like this:
 
@@ -72,6 +74,10 @@ def _group(path: str, group: Item) -> Item:
             raise UsageError(
                 f"{path}: {name!r} is no field of a group ({', '.join(sorted(known))})"
             )
+    for name, value in group.items():
+        if not _can_be_sent(value):
+            like = ' as "5m"' if name == "head_start" else ""
+            raise UsageError(f"{path}: {name}: {value} cannot be meant: write it{like} in quotes")
     head_start = group.get("head_start")
     if isinstance(head_start, str):
         try:
@@ -79,6 +85,16 @@ def _group(path: str, group: Item) -> Item:
         except ValueError as error:
             raise UsageError(f"{path}: head_start: {error}") from None
     return group
+
+
+def _can_be_sent(value: object) -> bool:
+    """TOML also has times, and numbers of any length."""
+    if isinstance(value, dict):
+        return all(map(_can_be_sent, value.values()))
+    if isinstance(value, list):
+        return all(map(_can_be_sent, value))
+    is_long = isinstance(value, int) and abs(value) > _LARGEST_NUMBER
+    return not is_long and not isinstance(value, (date, time))
 
 
 def _policy(desk: Desk, options: Namespace) -> None:
