@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Run]
 
 LESSOR_FAILED = 125
+NOT_FOUND = 127
 TWO = "sleep 1000 & sleep 1000"
 
 
@@ -88,3 +89,22 @@ def test_a_leash_without_certificates_says_that_nobody_took_the_seat_back(
     run.dead_after()
     wait_until(lambda: "no server took the seat back" in run.stderr, what="the leash to say so")
     assert "the leash failed" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        (b"#!/no/such/interpreter -x\n", "its interpreter '/no/such/interpreter' is missing"),
+        (b"#! /bin/sh\r\necho\r\n", "its interpreter '/bin/sh\\r' is missing"),
+    ],
+)
+def test_a_script_whose_interpreter_is_missing_is_not_said_to_be_missing_itself(
+    start: Start, server: FakeServer, tmp_path: Path, begin: bytes, said: str
+) -> None:
+    script = tmp_path / "script.sh"
+    script.write_bytes(begin)
+    script.chmod(0o755)
+    run = start("-l", "kre", "--", "./script.sh", cwd=tmp_path)
+    assert run.wait() == NOT_FOUND
+    assert f"lessor: ./script.sh: {said}\n" in run.stderr
+    assert not server.leases

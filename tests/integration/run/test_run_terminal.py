@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.fake_server import SILENT, WELL
 from support.lessor_run import is_alive
 from support.pty_session import CTRL_C, CTRL_Z, PtySession
 from support.waiting import wait_until
@@ -161,4 +162,38 @@ def test_a_killed_agent_leaves_the_terminal_to_the_script(sit: Sit, server: Fake
     wait_until(lambda: not server.leases, what="the release")
     session.type("on\n")
     session.expect("then on")
+    assert session.wait() == 0
+
+
+@pytest.mark.parametrize("interpreter", ["/no/such/interpreter", ""])
+def test_a_command_that_cannot_be_executed_leaves_the_terminal_to_the_script(
+    sit: Sit, tmp_path: Path, interpreter: str
+) -> None:
+    script = tmp_path / "script"
+    script.write_bytes(f"#!{interpreter}\n".encode() if interpreter else b"\x7fnothing")
+    script.chmod(0o755)
+    session = sit("sh", "-c", run(str(script)) + "; echo code $?; read line; echo then $line")
+    session.expect("code 12")
+    session.type("on\n")
+    session.expect("then on")
+    assert session.wait() == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_leash_that_fails_leaves_the_terminal_to_the_script(
+    sit: Sit, server: FakeServer, signum: signal.Signals
+) -> None:
+    command = run("sh", "-c", "stty -echo; echo leash $PPID.; exec sleep 1000")
+    session = sit("sh", "-c", f"{command}; echo code $?; read line; echo then $line")
+    session.expect(".")
+    leash = int(session.shown.partition("leash ")[2].partition(".")[0])
+    wait_until(lambda: server.leases, what="the lease")
+    os.kill(leash, signum)
+    if signum == signal.SIGSTOP:
+        server.mode = SILENT
+    session.expect("code 125", seconds=20)
+    server.mode = WELL
+    session.type("on\n")
+    session.expect("then on")
+    assert session.shown.count("on\r\n") == 2, "what is typed shows again"
     assert session.wait() == 0

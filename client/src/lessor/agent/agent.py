@@ -140,6 +140,7 @@ class Agent:
             self._give_back(lease.RELEASE_PATIENCE_MS)
             return exits.BY_SIGNAL + withdrawn.signum
         except LeashFailed as failure:
+            self._job.regain_terminal()
             self._narrator.fail(f"{failure}: the command was killed")
             self._events.emit("stopped", why="leash", leash=str(failure))
             self._give_back(lease.RELEASE_PATIENCE_MS)
@@ -368,7 +369,7 @@ class Agent:
             )
             self._narrator.detail(f"the command runs as pid {fields[0]}")
         elif word == "unstartable":
-            self._unstartable = Unstartable(int(fields[0]))
+            self._unstartable = Unstartable(int(fields[0]), fields[1])
         elif word == "stopped":
             self._job.child_stopped(int(fields[0]), self._state.deadline_ms)
         elif word == "leftover":

@@ -77,6 +77,11 @@ class Job:
             # No shell is there to continue us (the kernel does not stop orphaned groups).
             self._resume()
 
+    def regain_terminal(self) -> None:
+        """The command was killed and its leash with it, which would have taken it back."""
+        if self._terminal.take_back(self._leashed.child_pid):
+            self._terminal.repair()
+
     def suspend_self(self) -> None:
         """Ctrl-Z while there is no command yet."""
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)

@@ -18,13 +18,15 @@ KEPT_FROM_COMMAND = ("LESSOR_API_KEY", "LESSOR_API_KEY_FILE")
 
 _DEFAULT_PATH = "/bin:/usr/bin"
 _STANDARD_FDS = 3
+_LONGEST_FIRST_LINE = 256
+"""The kernel reads no more of it either."""
 
 
 class Unstartable(Exception):
-    """The command cannot be executed; ``errno`` says why."""
+    """The command cannot be executed; ``errno`` says why, ``why`` says it better."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(os.strerror(number))
+    def __init__(self, number: int, why: str = "") -> None:
+        super().__init__(why or os.strerror(number))
         self.errno = number
 
     @property
@@ -113,9 +115,26 @@ def launch(
     report = os.read(reading, 16)
     os.close(reading)
     if report:
+        # Before its group is gone, which would leave the terminal to nobody.
+        terminal.take_back(pid)
         os.waitpid(pid, 0)
-        raise Unstartable(int(report))
+        number = int(report)
+        raise Unstartable(number, _what_it_lacks(path) if number == errno.ENOENT else "")
     return pid
+
+
+def _what_it_lacks(path: str) -> str:
+    """What is missing where the kernel says so of a file that is there; else empty."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 3 ms at every start
+            line = file.readline(_LONGEST_FIRST_LINE)
+    except OSError:
+        return ""
+    if not line.startswith(b"#!"):
+        return "the program loader that it names is missing"
+    # Not stripped at the end: a carriage return there is the commonest reason.
+    words = line[2:].rstrip(b"\n").lstrip().split(b" ")
+    return f"its interpreter {words[0].decode(errors='replace')!r} is missing"
 
 
 def open_missing_streams() -> None:

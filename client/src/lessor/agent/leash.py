@@ -185,7 +185,7 @@ class Leash:
             )
         except Unstartable as error:
             self._is_alive = False
-            self._line.send("unstartable", error.errno)
+            self._line.send("unstartable", error.errno, error)
             self._gone("")
             return
         self._tree.group = self._child_pid

@@ -22,7 +22,7 @@ Leash to agent:
 ==================================  ================================================================
 ``ack n``                           message ``n`` was read and counts
 ``started pid``                     the command runs
-``unstartable errno``               it could not be executed
+``unstartable errno why``           it could not be executed
 ``stopped n``                       signal ``n`` stopped the command (job control)
 ``stopping why``                    the tree is being stopped
 ``exited status``                   the command ended, with this wait status
