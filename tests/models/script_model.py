@@ -275,6 +275,8 @@ class ScriptModel:
             return self.ended[id][1] if id in self.ended else "unknown"
         if not self.recovering_ms and lease.until < self.now:
             return "lapsed"
+        if lease.offered:
+            return "unknown"
         if lease.ending:
             return f"{lease.ending} because"
         lease.until = self.now + self._lease_ms
@@ -283,6 +285,10 @@ class ScriptModel:
     def restore(self, id: int, wish: Wish, token: int, seats: int, group: str) -> int | str:
         """Put a lease back on the word of its certificate."""
         lease = self.leases.get(id)
+        if lease and lease.offered:
+            lease = None
+            if self.recovering_ms:
+                self._end(id, "unclaimed")
         if lease is not None:
             if lease.ending:
                 return f"{lease.ending} because"
@@ -292,6 +298,8 @@ class ScriptModel:
             return self.ended[id][1]
         if not self.recovering_ms:
             return "unknown"
+        if stands := self._waiter(id):
+            self.line.remove(stands)
         self._take(id, Lease(wish, seats, token, self.now + self._lease_ms, group=group))
         return self._ttl_ms
 

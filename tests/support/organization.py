@@ -269,6 +269,10 @@ class Organization:
     async def set_packed_policy(self, packed: bytes) -> None:
         await self._set(policy=packed)
 
+    async def set_retention(self, seconds: int) -> None:
+        """For how long an idle machine stays registered."""
+        await self._set(retention=seconds)
+
     async def drain(self, *, drained: bool = True, license: str | None = None) -> None:
         await self._set(license, drained=int(drained))
 

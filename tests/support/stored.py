@@ -20,7 +20,8 @@ ALWAYS = re.compile(
 OF_ORG = re.compile(
     r"\{(?P<org>[a-z0-9-]+)\}:"
     r"(clock|organization|members|keys|keys-used|licenses|ended|leases|lease|waiting|waiter|absent|ending|notices"
-    r"|events|audit|offline|facts|facts-at|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|groups)"
+    r"|events|audit|offline|facts|facts-at"
+    r"|[\w.-]+:(quota|use|machines|busy|seen|registered|online|offline|offline-on|groups)"
     r"|[\w.-]+:(queue|parked-on|(ready|parked):[\w.-]*))"
 )
 
@@ -42,7 +43,7 @@ async def assert_at_rest(store: Store, org: str) -> None:
     kept = re.compile(
         rf"\{{{org}\}}:(clock|organization|members|keys|keys-used|licenses|ended|events|audit|offline"
         r"|facts|facts-at"
-        r"|[\w.-]+:(quota|machines|seen|registered|offline))"
+        r"|[\w.-]+:(quota|machines|seen|registered|offline|offline-on))"
     )
     left = [key.decode() for key in await _ask(store, "KEYS", f"{{{org}}}:*")]
     leaked = [key for key in left if not kept.fullmatch(key)]

@@ -75,6 +75,13 @@ def test_nothing_is_written_when_there_is_no_news(saved: ClockMemory) -> None:
     assert not saved.path.exists()
 
 
+def test_what_was_not_heard_of_yet_stays(saved: ClockMemory) -> None:
+    saved.save({}, wall_seconds=time.time())
+    assert loaded(saved.path).clocks == CLOCKS, "the store is still loading"
+    saved.save({"acme": Remembered(8, 0)}, wall_seconds=time.time())
+    assert loaded(saved.path).clocks == CLOCKS | {"acme": Remembered(8, 0)}
+
+
 def test_each_store_has_its_own_file(tmp_path: Path) -> None:
     urls = [None, "redis://a/0", "redis://b/0"]
     assert len({memory_path(tmp_path, url) for url in urls}) == 3

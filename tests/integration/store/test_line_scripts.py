@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lessor_daemon.store import keys
 from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
-from support.organization import LEASE_MS
+from support.organization import LEASE_MS, TTL_MS
 from support.stored import assert_at_rest
 
 if TYPE_CHECKING:
@@ -218,3 +219,40 @@ async def test_places_are_kept_in_one_call_for_many(acme: Organization) -> None:
         await acme.renew(1, 2)
         assert await acme.keep(*range(11, 31), 99) == [*range(1, 21), 0]
     assert await acme.position(30) == 20
+
+
+async def remove_license(organization: Organization) -> None:
+    """As an admin does, with those who wait still in line."""
+    for key in keys.of_license(organization.slug, organization.license):
+        await organization.store.redis.delete(key)
+    await organization.store.redis.srem(keys.licenses(organization.slug), organization.license)
+
+
+async def test_who_waits_for_a_license_that_is_removed_should_ask_and_is_told(
+    acme: Organization,
+) -> None:
+    await acme.drain()
+    await acme.position(11)
+    await acme.position(12)
+    await remove_license(acme)
+    assert await acme.keep(11, 12) == [0, 0]
+    assert await acme.acquire(11, wait=True) == NotGranted("unknown_license", "")
+    await acme.pass_time(GONE_MS + 1)
+    await acme.reap()
+    await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_who_waited_for_a_license_that_was_made_anew_comes_anew(
+    acme: Organization,
+) -> None:
+    await acme.drain()
+    await acme.position(11)
+    await remove_license(acme)
+    await acme.set_quota(1)
+    assert isinstance(await acme.acquire(11, wait=True), SeatGranted)
+    assert await acme.position(12) == 1
+    await acme.renew(11)
+    await acme.pass_time(4_000)
+    assert await acme.renew(11) == [TTL_MS], "nobody was offered its seat meanwhile"
+    await acme.release(11)
+    assert isinstance(await acme.acquire(12, wait=True), SeatGranted)

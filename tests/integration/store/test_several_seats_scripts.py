@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lessor_daemon.store.scripts import NotGranted, SeatGranted
+from lessor_protocol.message import MAX_SEATS
 from support.organization import LEASE_MS
 from support.stored import assert_at_rest
 
@@ -63,6 +64,19 @@ async def test_more_seats_than_there_are_is_refused_at_once_and_blocks_nobody(
 async def test_all_seats_of_a_lease_lapse_together(acme: Organization) -> None:
     await acme.set_quota(4)
     assert await seats_of(acme, 1, seats=4) == 4
+    await acme.pass_time(LEASE_MS + 1)
+    assert len(await acme.reap()) == 1
+    await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_the_most_seats_a_lease_may_have_are_taken_and_given_back(
+    acme: Organization,
+) -> None:
+    await acme.set_quota(MAX_SEATS)
+    assert await seats_of(acme, 1, seats=MAX_SEATS) == MAX_SEATS
+    assert await acme.acquire(2) == NotGranted("full", "seats")
+    await acme.release(1)
+    assert await seats_of(acme, 3, seats=1, most_seats=MAX_SEATS) == MAX_SEATS
     await acme.pass_time(LEASE_MS + 1)
     assert len(await acme.reap()) == 1
     await assert_at_rest(acme.store, acme.slug)

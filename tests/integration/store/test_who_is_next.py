@@ -7,6 +7,7 @@ these tests nobody in line asks, since a question also serves the line and would
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from lessor_daemon.store import leases, offline, sessions
@@ -317,18 +318,48 @@ async def test_an_offline_license_that_is_returned_serves_the_line(acme: Organiz
 
 
 async def test_an_offline_license_that_expires_serves_the_line(acme: Organization) -> None:
-    await offline_and_full(acme)
-    reading, swept = await sessions.sweep(
-        acme.store,
-        acme.slug,
-        acme._context(),
-        wall_ms=(FUTURE + 1) * 1000,
-        sessions_since_ms=0,
-        audit_since_ms=0,
-    )
-    acme._learn(reading)
-    assert swept.offline_seats == 1
+    await offline_and_full(acme, expires=PAST + 1)
+    assert (await acme.sweep(wall_ms=PAST * 1000)).offline_seats == 0, "not by the daemon's clock"
+    assert (await acme.sweep()).offline_seats == 1
     assert await is_offered(acme, 11) == [True]
+
+
+async def test_a_daemons_clock_that_is_ahead_frees_no_offline_seat(acme: Organization) -> None:
+    await offline_and_full(acme)
+    assert (await acme.sweep(wall_ms=(FUTURE + 1) * 1000)).offline_seats == 0
+    await acme.acquire(12, wait=True, wall_ms=(FUTURE + 1) * 1000)
+    assert await is_offered(acme, 11) == [False]
+
+
+async def test_an_acquire_that_is_refused_and_finds_an_offline_license_expired_serves_the_line(
+    acme: Organization,
+) -> None:
+    await offline_and_full(acme, expires=PAST + 1)
+    assert await acme.acquire(12, seats=3, wall_ms=FUTURE * 1000) == NotGranted("too_many", "2")
+    assert await is_offered(acme, 11) == [True]
+
+
+async def test_a_machine_with_an_offline_license_outlives_its_retention(
+    acme: Organization,
+) -> None:
+    await acme.set_retention(0)
+    soon = int(time.time()) + 3_600
+    assert await issue(acme, offline_license("m1", expires=soon)) == "issued"
+    await take(acme, 1, "m1")
+    await acme.release(1)
+    assert (await acme.sweep()).machines == 0
+    await acme.set_retention(60)
+    lapses = await acme.store.redis.zscore("{acme}:kre:machines", "m1")
+    assert lapses == soon + 60
+
+
+async def test_a_repeated_issue_is_known_though_another_change_came_between(
+    acme: Organization,
+) -> None:
+    await offline_and_full(acme)
+    await acme.set_policy()
+    assert await issue(acme, offline_license("m1")) == "issued", "though no seat is free now"
+    assert await acme.store.redis.hget("{acme}:kre:quota", "offline") == b"1"
 
 
 async def test_a_refused_change_that_finds_an_offline_license_expired_serves_the_line(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from lessor_protocol.errors import Problem
 
+from lessor_daemon.containment import contained
 from lessor_daemon.store import directory, sessions
 from lessor_daemon.store.errors import StoreUnavailable
 
@@ -69,10 +69,8 @@ class Upkeep:
                 _log.debug("sweep_failed", error=str(error))
                 continue
             for org in orgs:
-                try:
+                with contained(_log, "sweep_failed", org):
                     await self.sweep(org)
-                except Problem as problem:
-                    _log.debug("sweep_failed", org=org, error=problem.detail)
 
     async def sweep(self, org: str) -> None:
         """One organization. May raise ``Problem``."""

@@ -6,9 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from lessor_protocol.errors import Problem
 
-from lessor_daemon.errors import DaemonError
+from lessor_daemon.containment import contained
 from lessor_daemon.store import directory, scripts
 from lessor_daemon.store.errors import StoreUnavailable, store_problems
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from lessor_daemon.store.scripts import Context, Ended, Reading
     from lessor_daemon.store.store import Store
 
-    from .memory import ClockMemory
+    from .memory import ClockMemory, Remembered
     from .settings import LeasingSettings
 
     Answer = TypeVar("Answer", bound=tuple[Reading, *tuple[Any, ...]])
@@ -121,16 +120,18 @@ class LeaseClocks:
         try:
             while True:
                 await asyncio.sleep(REMEMBER_EVERY_SECONDS)
-                await asyncio.to_thread(self._save_memory)
+                await asyncio.to_thread(self._save_memory, self._heard())
         finally:
-            self._save_memory()
+            self._save_memory(self._heard())
 
-    def _save_memory(self) -> None:
-        remembered = {
-            org: one for org, clock in self._clocks.items() if (one := clock.remember()) is not None
-        }
+    def _heard(self) -> dict[str, Remembered]:
+        """How far each clock came. Here and not in a thread: the clocks may change meanwhile."""
+        found = {org: clock.remember() for org, clock in self._clocks.items()}
+        return {org: one for org, one in found.items() if one is not None}
+
+    def _save_memory(self, heard: dict[str, Remembered]) -> None:
         try:
-            self._memory.save(remembered, wall_seconds=self._wall_ms() / 1000)
+            self._memory.save(heard, wall_seconds=self._wall_ms() / 1000)
         except OSError as error:
             _log.warning("clocks_not_remembered", error=str(error))
 
@@ -152,14 +153,8 @@ class LeaseClocks:
         self, org: str, gate: asyncio.Semaphore, deed: Callable[[str], Awaitable[object]]
     ) -> None:
         async with gate:
-            try:
+            with contained(_log, "clock_not_served", org):
                 await deed(org)
-            except Problem as problem:
-                _log.debug("clock_not_served", org=org, error=problem.detail)
-            except DaemonError:
-                raise
-            except Exception:  # noqa: BLE001 - one organization's trouble must not stop all clocks
-                _log.exception("clock_failed", org=org)
 
     async def _ticked(self, org: str, context: Context) -> tuple[Reading]:
         return (await scripts.tick(self._store, org, context),)

@@ -52,8 +52,12 @@ class ClockMemory:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             self.is_copy = True
 
-    def save(self, clocks: dict[str, Remembered], *, wall_seconds: float) -> None:
-        """Replace the file, whole or not at all, if there is news. Raises ``OSError``."""
+    def save(self, heard: dict[str, Remembered], *, wall_seconds: float) -> None:
+        """Replace the file, whole or not at all, if there is news. Raises ``OSError``.
+
+        Of a clock that was not heard of yet, what is known stays: its store may still be loading.
+        """
+        clocks = self.clocks | heard
         if clocks == self.clocks:
             return
         content = {
@@ -79,8 +83,8 @@ class BorrowedMemory(ClockMemory):
         self.clocks = clocks
         self.is_copy = is_copy
 
-    def save(self, clocks: dict[str, Remembered], *, wall_seconds: float) -> None:
-        """Nothing: one that has just started would forget what others know."""
+    def save(self, heard: dict[str, Remembered], *, wall_seconds: float) -> None:
+        """Nothing: the parent does it."""
 
 
 def memory_path(data_dir: Path, store_url: str | None) -> Path:

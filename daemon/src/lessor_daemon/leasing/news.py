@@ -16,6 +16,7 @@ import structlog
 from lessor_protocol.errors import Problem
 from lessor_protocol.watch import WatchAnswer
 
+from lessor_daemon.containment import contained
 from lessor_daemon.directory.callers import RUN
 from lessor_daemon.store.news import MOST_AT_ONCE, news
 
@@ -156,15 +157,12 @@ class News:
             heard, self._to_tell = self._to_tell, {}
             for org, carriers in heard.items():
                 ids = list(carriers)
-                for start in range(0, len(ids), MOST_AT_ONCE):
-                    await self._tell(org, ids[start : start + MOST_AT_ONCE], carriers)
+                with contained(_log, "news_not_told", org):  # the next renewal tells
+                    for start in range(0, len(ids), MOST_AT_ONCE):
+                        await self._tell(org, ids[start : start + MOST_AT_ONCE], carriers)
 
     async def _tell(self, org: str, ids: list[bytes], carriers: dict[bytes, Carrier]) -> None:
-        try:
-            found = await self._news(org, ids)
-        except Problem as problem:
-            _log.debug("news_not_told", org=org, error=problem.detail)
-            return  # the next renewal tells
+        found = await self._news(org, ids)
         for lease_id, one in zip(ids, found, strict=True):
             if one == UNKNOWN:
                 continue  # maybe forgotten: that is for a renewal with its certificate to settle

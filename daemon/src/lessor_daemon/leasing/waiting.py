@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-from lessor_protocol.errors import Problem
 
+from lessor_daemon.containment import contained
 from lessor_daemon.store import scripts
 
 if TYPE_CHECKING:
@@ -142,8 +142,9 @@ class Waiting:
             self._forget_who_went_away()
             for org, turns in list(self._turns.items()):
                 ids = [lease_id for lease_id, turn in turns.items() if turn.is_there()]
-                for start in range(0, len(ids), MOST_A_CALL):
-                    await self._keep(org, ids[start : start + MOST_A_CALL])
+                with contained(_log, "places_not_kept", org):
+                    for start in range(0, len(ids), MOST_A_CALL):
+                        await self._keep(org, ids[start : start + MOST_A_CALL])
 
     def _forget_who_went_away(self) -> None:
         oldest_ms = self._boottime_ms() - REPEATED_WITHIN_MS
@@ -154,13 +155,9 @@ class Waiting:
         }
 
     async def _keep(self, org: str, ids: list[bytes]) -> None:
-        try:
-            reading, positions = await self._clocks.run(
-                org, lambda context: scripts.keep(self._store, org, context, ids)
-            )
-        except Problem as problem:
-            _log.debug("places_not_kept", org=org, error=problem.detail)
-            return
+        reading, positions = await self._clocks.run(
+            org, lambda context: scripts.keep(self._store, org, context, ids)
+        )
         turns = self._turns.get(org, {})
         # Who waits for a recovery to end asks the store, and is told how long that takes.
         kept_ms = 0 if reading.recovering_ms else self._boottime_ms()

@@ -98,7 +98,18 @@ def waiters(org: str) -> str:
 
 def of_license(org: str, license: str) -> list[str]:
     """Every key of one license."""
-    named = ("quota", "use", "registered", "online", "machines", "busy", "seen", "queue", "offline")
+    named = (
+        "quota",
+        "use",
+        "registered",
+        "online",
+        "machines",
+        "busy",
+        "seen",
+        "queue",
+        "offline",
+        "offline-on",
+    )
     return [f"{{{org}}}:{license}:{name}" for name in named]
 
 

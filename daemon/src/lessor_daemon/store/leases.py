@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 NAMED_USER = "named-user"
 FLOATING = "floating"
 
-_ENDING = 1
+_ENDING, _OFFERED = 1, 8
+"""Flags, see ``lua/lib/lease.lua``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def _license(name: str, quota: dict[bytes, bytes], counts: list[int]) -> License
 def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
     ttl_ms, flags = struct.unpack(">IB", packed[:5])
     fields = msgpack.unpackb(packed[5:], raw=True)
-    license, machine, token, granted_at, fingerprint, owner, _joined, offered, *rest = fields
+    license, machine, token, granted_at, fingerprint, owner, _joined, *rest = fields
     holder, seats, _group, waited_ms = rest
     return LeaseRecord(
         lease_id=lease_id,
@@ -181,7 +182,7 @@ def _parse(lease_id: bytes, packed: bytes) -> LeaseRecord:
         granted_at_wall_ms=granted_at,
         fingerprint=fingerprint,
         owner=owner.decode(),
-        offered=offered,
+        offered=bool(flags & _OFFERED),
         ending=bool(flags & _ENDING),
         holder=holder,
         seats=seats,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import structlog
 from lessor_protocol import timing
@@ -43,7 +43,10 @@ SCHEMA = 1
 CONFIRM_MS = 3_000
 """How long a change of administration may take to reach the server's disk, or a replica."""
 
-PASSING = ("OOM", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "NOAUTH")
+PASSING_INSIDE_SCRIPTS = ("OOM", "MISCONF", "NOREPLICAS")
+"""Words of error replies that may come from a command of a script, behind the script's name."""
+PASSING = (*PASSING_INSIDE_SCRIPTS, "LOADING", "BUSY", "NOAUTH")
+"""Words that begin error replies which say nothing about the call: see ``PASSING_KINDS``."""
 ELSEWHERE = "non local key"
 """The slot that a script works on is just being moved to another node."""
 PASSING_KINDS = (ReadOnlyError, OutOfMemoryError, ClusterDownError, AskError, TryAgainError)
@@ -144,8 +147,7 @@ class Store:
         finally:
             self._observe(script.name, time.perf_counter() - started)
         if isinstance(answer, Exception):
-            # As a call without the wait, which knows what each error means.
-            return await self.call(script, org, args)
+            await self.attempt(lambda: _raise(answer))
         if isinstance(on_disk, Exception):
             self._tells_of_disk = False
             _log.warning("changes_not_confirmed_on_disk", reason=str(on_disk))
@@ -220,11 +222,15 @@ class Store:
         return answer
 
 
+async def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
 def _is_passing(error: ResponseError) -> bool:
     text = str(error)
     return (
         isinstance(error, PASSING_KINDS)
         or text.startswith(PASSING)
-        or any(f"{word} " in text for word in PASSING[:3])
+        or any(f"{word} " in text for word in PASSING_INSIDE_SCRIPTS)
         or ELSEWHERE in text
     )

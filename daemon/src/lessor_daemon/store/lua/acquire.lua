@@ -42,7 +42,7 @@ if clock.recovering then
   if lease and lease.offered then
     stay_offered(clock, id)
   elseif quota and not lease and not ended_reason(id) then
-    wait_in_line(read_waiter(id), quota.policy)
+    wait_in_line(find_waiter(id), quota.policy)
   end
   return reply(clock, 'recovering', {})
 end
@@ -87,16 +87,18 @@ end
 local reason = ended_reason(id)
 if reason then return reply(clock, 'ended', ended, reason) end
 
-local waiter = read_waiter(id)
+local waiter = find_waiter(id)
 if waiter and (waiter.license ~= license or waiter.fingerprint ~= fingerprint) then
   return reply(clock, 'conflict', ended)
 end
+
+local freed = 0 -- seats of offline licenses that have expired
 
 -- Nobody stays in line who is told that there is nothing to wait for.
 local function refuse(...)
   local stands = read_waiter(id)
   if stands then leave_line(id, stands) end
-  if waiter then serve_lines(clock, {license}) end -- those behind may have stood because of it
+  if stands or freed > 0 then serve_lines(clock, {license}) end -- others may have a turn by that
   return reply(clock, ...)
 end
 
@@ -108,7 +110,8 @@ if not is_in_term(quota, wall_ms / 1000) then
 end
 
 if quota.offline > 0 then
-  quota.offline = quota.offline - expire_offline(license, math.floor(wall_ms / 1000))
+  freed = expire_offline(license, math.floor(wall_ms / 1000))
+  quota.offline = quota.offline - freed
 end
 
 local group = group_of(quota.policy, labels)

@@ -14,16 +14,17 @@
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
-local function send_away(id, waiter, lease)
-  if lease then
-    end_lease(clock, id, lease, ARGV[2])
+-- Who runs nothing: it waits, or has not claimed its offer.
+local function send_away(id, waiter, offered)
+  if offered then
+    end_lease(clock, id, offered, ARGV[2])
     redis.call('HDEL', WAITERS, id)
   else
     leave_line(id, waiter)
     remember_ended(clock, id, ARGV[2])
   end
   redis.call('PUBLISH', OFFERS_CHANNEL, id) -- its call is held: it asks, and is told
-  serve_lines(clock, {waiter.license}) -- those behind may have stood because of it
+  serve_lines(clock, {(offered or waiter).license}) -- those behind may have stood because of it
   return true
 end
 
@@ -31,8 +32,12 @@ local results, count = {}, 0
 for i = 6, #ARGV do
   local id = ARGV[i]
   local lease, waiter = find_lease(id), read_waiter(id)
-  local ends = waiter and send_away(id, waiter, lease)
-    or lease and mark_ending(id, lease, ARGV[2], ARGV[3])
+  local ends
+  if lease and not lease.offered then
+    ends = mark_ending(id, lease, ARGV[2], ARGV[3])
+  elseif lease or waiter then
+    ends = send_away(id, waiter, lease)
+  end
   if not (lease or waiter) and clock.recovering then
     redis.call('HSET', ENDING, id, ARGV[2] .. ' ' .. ARGV[3])
   end

@@ -20,7 +20,9 @@ local function answer(status, available)
   return reply(clock, status, math.max(0, available), version_now())
 end
 
-if open_change('', change_id) == 'repeated' then return answer('repeated', 0) end
+-- Also when another change came between this one and its repetition.
+local is_known = not is_forgotten and redis.call('HEXISTS', OFFLINE, serial) == 1
+if open_change('', change_id) == 'repeated' or is_known then return answer('repeated', 0) end
 
 if expire_offline(license, tonumber(ARGV[7])) > 0 then serve_lines(clock, {license}) end
 local quota = read_quota(license)
@@ -35,7 +37,7 @@ if quota.kind ~= 'named-user' then
   if not is_forgotten and not is_admitted(license, quota, machine) then
     return answer('machines_full', available)
   end
-  redis.call('ZADD', machines_key(license), 'inf', machine)
+  register_offline(license, machine, tonumber(ARGV[6]))
   unpark(license, machine)
 end
 if redis.call('ZADD', offline_key(license), ARGV[6], serial .. ':' .. seats) == 1 then

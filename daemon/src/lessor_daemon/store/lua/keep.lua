@@ -9,9 +9,11 @@ local clock, refusal = open_clock()
 if not clock then return refusal end
 
 local function keep(id)
-  if not redis.call('ZSCORE', WAITING, id) or redis.call('SISMEMBER', ABSENT, id) == 1 then return 0 end
+  local waiter = read_waiter(id)
+  local before = waiter and redis.call('ZRANK', queue_key(waiter.license), id)
+  if not before or redis.call('SISMEMBER', ABSENT, id) == 1 then return 0 end
   redis.call('ZADD', WAITING, clock.now + GONE_MS, id)
-  return redis.call('ZRANK', queue_key(read_waiter(id).license), id) + 1
+  return before + 1
 end
 
 local results = {}

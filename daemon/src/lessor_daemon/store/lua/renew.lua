@@ -23,10 +23,12 @@ for i, id in ipairs(ids) do
   local until_ms = deadlines[i] and tonumber(deadlines[i])
   if until_ms and (clock.recovering or until_ms >= clock.now) then
     local ttl, flags = struct.unpack('>I4B', records[i])
-    if flags % 2 == 1 then
+    if has_flag(flags, IS_OFFERED) then
+      results[i] = 'unknown' -- its claim is: only a holder renews, and who has an offer is none
+    elseif has_flag(flags, IS_ENDING) then
       results[i] = redis.call('HGET', ENDING, id)
     else
-      results[i] = flags >= 4 and {ttl, redis.call('HGET', NOTICES, id)} or ttl
+      results[i] = has_flag(flags, IS_NOTICED) and {ttl, redis.call('HGET', NOTICES, id)} or ttl
       extended[#extended + 1] = deadline(clock, ttl, margin)
       extended[#extended + 1] = id
     end

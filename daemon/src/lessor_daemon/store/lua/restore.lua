@@ -50,6 +50,8 @@ local function put_back(id, packed)
     seats = claims[9], group = claims[10], named = claims[11], granted_at = wall_ms, joined = -1,
     offered = false, ending = redis.call('HEXISTS', ENDING, id) == 1,
   }
+  local stands = read_waiter(id) -- the store forgot that it was served
+  if stands then leave_line(id, stands) end
   take_seats(id, lease, deadline(clock, lease.ttl, margin))
   unpark(lease.license, lease.machine)
   if lease.named then put_back_online(id, lease) end
@@ -60,6 +62,14 @@ local results = {}
 for i = 4, #ARGV, 2 do
   local id = ARGV[i]
   local lease = find_lease(id)
+  if lease and lease.offered then
+    -- The store forgot that the offer was claimed. The claim is what counts, and its seats.
+    if clock.recovering then
+      end_lease(clock, id, lease, 'unclaimed')
+      redis.call('HDEL', WAITERS, id)
+    end
+    lease = nil
+  end
   if lease and lease.ending then
     results[#results + 1] = redis.call('HGET', ENDING, id)
   elseif lease then

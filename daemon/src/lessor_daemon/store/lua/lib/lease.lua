@@ -1,16 +1,25 @@
 -- Leases: their records, and the two moments that count, the grant and the end.
 --
--- A record is 4 bytes of ttl (ms, big endian) and 1 of flags (1: ending, see lib/ending.lua; 2: on a
--- named-user license; 4: there is a notice for its holder), then a msgpack array: license, machine, token, granted_at (wall clock ms, for
--- people), fingerprint of the request, owner, joined (lease clock when it began to wait, -1 if it
--- never did), offered (granted from the line, not claimed yet), holder (the daemon's own), seats,
--- group (lib/policy.lua), waited (ms in line until it was claimed).
+-- A record is 4 bytes of ttl (ms, big endian) and 1 of flags, which are all that a renewal reads, then
+-- a msgpack array: license, machine, token, granted_at (wall clock ms, for people), fingerprint of the
+-- request, owner, joined (lease clock when it began to wait, -1 if it never did), holder (the daemon's
+-- own), seats, group (lib/policy.lua), waited (ms in line until it was claimed).
+
+local IS_ENDING = 1  -- see lib/ending.lua
+local IS_NAMED = 2   -- on a named-user license
+local IS_NOTICED = 4 -- there is a notice for its holder
+local IS_OFFERED = 8 -- granted from the line, and not claimed yet
+
+local SEATS_AT_ONCE = 1000 -- Lua hands at most some 8,000 values to a call
+
+local function has_flag(flags, flag) return flags % (2 * flag) >= flag end
 
 local function write_record(id, lease)
-  local flags = (lease.ending and 1 or 0) + (lease.named and 2 or 0) + (lease.noticed and 4 or 0)
+  local flags = (lease.ending and IS_ENDING or 0) + (lease.named and IS_NAMED or 0)
+    + (lease.noticed and IS_NOTICED or 0) + (lease.offered and IS_OFFERED or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
-    lease.joined, lease.offered, lease.holder, lease.seats, lease.group, lease.waited or 0,
+    lease.joined, lease.holder, lease.seats, lease.group, lease.waited or 0,
   }))
 end
 
@@ -18,10 +27,11 @@ local function parse_record(packed)
   local ttl, flags = struct.unpack('>I4B', packed)
   local fields = cmsgpack.unpack(string.sub(packed, 6))
   return {
-    ttl = ttl, ending = flags % 2 == 1, named = flags % 4 >= 2, noticed = flags >= 4,
+    ttl = ttl, ending = has_flag(flags, IS_ENDING), named = has_flag(flags, IS_NAMED),
+    noticed = has_flag(flags, IS_NOTICED), offered = has_flag(flags, IS_OFFERED),
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
-    fingerprint = fields[5], owner = fields[6], joined = fields[7], offered = fields[8],
-    holder = fields[9], seats = fields[10], group = fields[11], waited = fields[12] or 0,
+    fingerprint = fields[5], owner = fields[6], joined = fields[7], holder = fields[8],
+    seats = fields[9], group = fields[10], waited = fields[11],
   }
 end
 
@@ -35,11 +45,15 @@ local function deadline(clock, ttl, margin)
   return clock.now + ttl + margin + math.floor(ttl / 500)
 end
 
--- The members of `use` that stand for the lease's seats: its id, then its id with a number.
-local function seat_names(id, seats)
-  local names = {id}
-  for number = 1, seats - 1 do names[number + 1] = id .. struct.pack('>I2', number) end
-  return names
+-- Add the lease's seats to `use`, or remove them: its id, then its id with a number.
+local function change_use(command, id, lease)
+  for first = 0, lease.seats - 1, SEATS_AT_ONCE do
+    local names = {}
+    for number = first, math.min(first + SEATS_AT_ONCE, lease.seats) - 1 do
+      names[#names + 1] = number == 0 and id or id .. struct.pack('>I2', number)
+    end
+    redis.call(command, use_key(lease.license), unpack(names))
+  end
 end
 
 local function change_group_use(lease, seats)
@@ -51,7 +65,7 @@ end
 
 local function take_seats(id, lease, until_ms)
   redis.call('ZADD', LEASES, until_ms, id)
-  redis.call('SADD', use_key(lease.license), unpack(seat_names(id, lease.seats)))
+  change_use('SADD', id, lease)
   change_group_use(lease, lease.seats)
   machine_busy(lease)
   register_machine(lease, lease.ephemeral or lease.offered)
@@ -84,7 +98,7 @@ local function end_lease(clock, id, lease, reason)
   if lease.noticed then redis.call('HDEL', NOTICES, id) end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', RECORDS, id)
-  redis.call('SREM', use_key(lease.license), unpack(seat_names(id, lease.seats)))
+  change_use('SREM', id, lease)
   change_group_use(lease, -lease.seats)
   machine_less_busy(lease)
   if lease.named then leave_online(id, lease) end

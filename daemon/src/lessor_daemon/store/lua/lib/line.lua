@@ -94,6 +94,14 @@ local function leave_line(id, waiter)
   redis.call('HDEL', WAITERS, id)
 end
 
+-- Who stands in line by this id. Where its license was removed the line is gone, and so is it: should there
+-- be a license of that name again, it comes anew.
+local function find_waiter(id)
+  local waiter = read_waiter(id)
+  if not waiter or redis.call('ZSCORE', queue_key(waiter.license), id) then return waiter end
+  leave_line(id, waiter)
+end
+
 -- Back to the place that it had before the offer which it let pass. Those who are gone meanwhile
 -- leave with `drop_gone`, which comes before the line is served.
 local function return_to_line(id)

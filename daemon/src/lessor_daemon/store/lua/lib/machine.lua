@@ -1,7 +1,8 @@
 -- Registered machines of a license: when a registration lapses, and when a machine was seen.
 --
 -- A machine's score is 'inf' (registered until somebody removes it), 0 (ephemeral: until its last
--- lease) or, while it is idle on a license with a retention, the wall clock second when it lapses.
+-- lease) or, while it is idle on a license with a retention, the wall clock second when it lapses. A
+-- machine with an offline license counts as used until that expires.
 -- `{org}:<license>:seen` holds a msgpack array per machine: first and last seen (wall clock seconds
 -- of the store), name. These decide nothing but the retention.
 
@@ -35,6 +36,27 @@ end
 local function forget_machine(license, machine)
   redis.call('ZREM', machines_key(license), machine)
   redis.call('HDEL', seen_key(license), machine)
+  redis.call('HDEL', offline_on_key(license), machine)
+end
+
+-- When the registration of a machine lapses that is not busy. `retention` in seconds, -1: never.
+local function lapses_at(license, machine, retention)
+  if retention < 0 then return 'inf' end
+  local offline = tonumber(redis.call('HGET', offline_on_key(license), machine) or 0)
+  return math.max(wall_seconds(), offline) + retention
+end
+
+local function retention_of(license)
+  return tonumber(redis.call('HGET', quota_key(license), 'retention') or -1)
+end
+
+-- An offline license may run on the machine until `expiry`, wall clock seconds.
+local function register_offline(license, machine, expiry)
+  local before = tonumber(redis.call('HGET', offline_on_key(license), machine) or 0)
+  redis.call('HSET', offline_on_key(license), machine, math.max(before, expiry))
+  local is_busy = redis.call('HEXISTS', busy_key(license), machine) == 1
+  local lapses = is_busy and 'inf' or lapses_at(license, machine, retention_of(license))
+  redis.call('ZADD', machines_key(license), lapses, machine)
 end
 
 local function machine_busy(lease)
@@ -49,10 +71,7 @@ local function machine_less_busy(lease)
   if not score then return end -- removed by an admin while it was busy
   if score == '0' then return forget_machine(license, machine) end
   note_seen(lease)
-  local retention = tonumber(redis.call('HGET', quota_key(license), 'retention') or -1)
-  if retention >= 0 then
-    redis.call('ZADD', machines_key(license), wall_seconds() + retention, machine)
-  end
+  redis.call('ZADD', machines_key(license), lapses_at(license, machine, retention_of(license)), machine)
 end
 
 -- Un-register machines that were idle for as long as the license retains them.
@@ -74,8 +93,7 @@ local function apply_retention(license, retention)
   local machines = redis.call('ZRANGEBYSCORE', machines_key(license), '(0', '+inf')
   for _, machine in ipairs(machines) do
     if redis.call('HEXISTS', busy_key(license), machine) == 0 then
-      local lapses = retention >= 0 and wall_seconds() + retention or 'inf'
-      redis.call('ZADD', machines_key(license), lapses, machine)
+      redis.call('ZADD', machines_key(license), lapses_at(license, machine, retention), machine)
     end
   end
 end

@@ -12,8 +12,10 @@ local function free_offline(license, member)
   return seats
 end
 
--- Free what has expired by `now` (wall clock seconds). Answers how many seats that were.
+-- Free what has expired by `now`, the daemon's wall clock in seconds, and by the store's too: seats that one
+-- clock freed too early would be held twice. Answers how many seats that were.
 local function expire_offline(license, now)
+  now = math.min(now, wall_seconds())
   local expired = redis.call('ZRANGEBYSCORE', offline_key(license), '-inf',
     string.format('%.0f', now), 'LIMIT', 0, EXPIRE_AT_ONCE)
   local seats = 0

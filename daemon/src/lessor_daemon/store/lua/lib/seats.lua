@@ -33,7 +33,7 @@ local function has_room_for_machine(license, quota)
   return quota.machines < 0 or redis.call('ZCARD', machines_key(license)) < quota.machines
 end
 
--- Whether the machine quota admits `machine`. And here.
+-- Whether the machine quota admits `machine`. Here the promise about machines is decided.
 local function is_admitted(license, quota, machine)
   return redis.call('ZSCORE', machines_key(license), machine) ~= false
     or has_room_for_machine(license, quota)
