@@ -22,7 +22,7 @@ from lessor.wish import make_request
 from .calls import Calls
 from .claim import Claim
 from .lease import AsyncLease
-from .link import Link
+from .link import Link, session_timeout
 from .listening import Listening
 from .renewing import Renewing
 from .way import find_ways
@@ -166,8 +166,7 @@ class _Open:
 
     async def start(self, ways: list[Way]) -> None:
         """Connect, and keep connected and renewed from now on."""
-        # Every call has its own time-out, which counts everything.
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        self._session = aiohttp.ClientSession(timeout=session_timeout())
         await self._tasks.__aenter__()
         link = Link(self._session, ways, self._heard)
         self._calls = Calls(link)

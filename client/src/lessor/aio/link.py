@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .way import Way
 
 CONNECT_SECONDS = 5.0
+"""For all until the upgrade is answered."""
+REACH_SECONDS = 3.5
+"""For the connection alone, TLS included: less, so that who is not there can be told from who does
+not answer an upgrade."""
 HEARTBEAT_SECONDS = 20.0
 CLOSE_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
@@ -99,16 +103,22 @@ class Link:
             raise NoAnswer(f"{way.name} did not answer in time") from None
 
     async def request(self, method: str, path: str, timeout_ms: int) -> tuple[int, object]:
-        """A call that only HTTP has. Raises ``NoAnswer``."""
-        way = self._ways[self._next]
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                return await HttpTransport(self._session, way).request(method, path)
-        except NoAnswer:
-            self._next = (self._next + 1) % len(self._ways)
-            raise
-        except TimeoutError:
-            raise NoAnswer(f"{way.name} did not answer in time") from None
+        """A look that only HTTP has; each server has its share of the time. Raises ``NoAnswer``."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_ms / 1000
+        # Not ``_next`` itself: whoever connects meanwhile goes by it.
+        ways = [*self._ways[self._next :], *self._ways[: self._next]]
+        troubles: list[str] = []
+        for tried, way in enumerate(ways):
+            share = (until - loop.time()) / (len(ways) - tried)
+            try:
+                async with asyncio.timeout(share):
+                    return await HttpTransport(self._session, way).request(method, path)
+            except NoAnswer as error:
+                troubles.append(str(error))
+            except TimeoutError:
+                troubles.append(f"{way.name} did not answer in time")
+        raise NoAnswer("; ".join(troubles))
 
     async def keep(self) -> None:
         """Connect, and connect anew when the connection ends, for ever."""
@@ -159,22 +169,23 @@ class Link:
 
     async def _connect(self) -> Transport:
         """A stream to the first server that gives one, else HTTP to the first that is there."""
-        by_http: Way | None = None
+        refusals: list[tuple[Way, _StreamRefused]] = []
         troubles: list[str] = []
         for _ in self._ways:
             way = self._ways[self._next]
             try:
                 return await self._open_stream(way)
             except _StreamRefused as refused:
-                if by_http is None:
-                    by_http = way
-                    self._plan_stream(way, refused)
+                refusals.append((way, refused))
                 troubles.append(str(refused))
             except NoAnswer as error:
                 troubles.append(str(error))
             self._next = (self._next + 1) % len(self._ways)
-        if by_http is None:
+        if not refusals:
             raise NoAnswer("; ".join(troubles))
+        # First who surely is there and will do without a stream: who says nothing may be frozen.
+        by_http, refusal = min(refusals, key=lambda one: not one[1].is_for_good)
+        self._plan_stream(by_http, refusal)
         self._way_by_http = by_http
         return HttpTransport(self._session, by_http)
 
@@ -204,7 +215,7 @@ class Link:
         except aiohttp.WSServerHandshakeError as error:
             why = f"the upgrade was answered {error.status}"
             raise _StreamRefused(why, error.status) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NoAnswer(f"{way.name}: {error}") from error
         except TimeoutError:
             raise _StreamRefused("the upgrade was not answered in time", 0) from None
@@ -264,6 +275,16 @@ class _StreamRefused(Exception):
     def __init__(self, why: str, status: int) -> None:
         super().__init__(why)
         self.status = status
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether the answer says that there are no streams, rather than none now."""
+        return self.status != 0 and self.status not in _PASSING
+
+
+def session_timeout() -> aiohttp.ClientTimeout:
+    """For the session that streams are opened on. Calls have time-outs that count everything."""
+    return aiohttp.ClientTimeout(total=None, connect=REACH_SECONDS)
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -32,6 +32,8 @@ _MEDIA_TYPES = {
     codec.PROBLEM_JSON: codec.JSON,
 }
 
+_CALLERS = aiohttp.ClientTimeout(total=None)
+
 
 class Transport(Protocol):
     """A way to call one server."""
@@ -157,6 +159,7 @@ class HttpTransport:
                 proxy=self._way.proxy,
                 ssl=self._way.tls,
                 allow_redirects=False,
+                timeout=_CALLERS,
             ) as response:
                 content = await _read(response.content)
         except (aiohttp.ClientError, OSError) as error:
