@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,6 @@ HOLD_SECONDS = 4.0
 """Longer than a daemon lets pass before it keeps the places of its waiters."""
 
 
-def acquires(daemon: DaemonProcess) -> float:
-    """How often the daemon has asked its store for a seat."""
-    text = daemon.anonymous().call("GET", "/metrics").body
-    found = re.findall(r'^lessor_store_seconds_count{script="acquire"} (.+)$', text, re.MULTILINE)
-    return sum(map(float, found))
-
-
 def test_a_call_repeated_while_nothing_moves_is_held_without_asking_the_store(
     daemon: DaemonProcess,
 ) -> None:
@@ -29,10 +21,10 @@ def test_a_call_repeated_while_nothing_moves_is_held_without_asking_the_store(
     wish: dict[str, Any] = {"id": str(uuid.uuid4()), "wait": 60, "hold": HOLD_SECONDS}
     told = ci.acquire(**wish)
     assert (told.status, told.body["position"]) == (202, 1)
-    asked = acquires(daemon)
+    asked = daemon.script_calls("acquire")
     again = ci.acquire(**wish)
     assert (again.status, again.body) == (202, told.body)
-    assert acquires(daemon) == asked
+    assert daemon.script_calls("acquire") == asked
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ci.acquire, **wish)
         ci.release(held[0])

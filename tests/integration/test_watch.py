@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 import uuid
@@ -45,18 +44,11 @@ def watch(acme: Acme, *leases: object, wait: float = 20, role: str = "admin") ->
     return acme.caller(role).call("POST", WATCH, {"leases": list(leases), "wait": wait})
 
 
-def looks(acme: Acme) -> float:
-    """How often a daemon has asked the store for news."""
-    text = acme.daemon.anonymous().call("GET", "/metrics").body
-    found = re.findall(r'^lessor_store_seconds_count{script="news"} (.+)$', text, re.MULTILINE)
-    return sum(map(float, found))
-
-
 def held(acme: Acme, pool: ThreadPoolExecutor, *leases: object) -> Future[Answer]:
     """A watch that is held by now: it has looked, and found nothing."""
-    before = looks(acme)
+    before = acme.daemon.script_calls("news")
     found = pool.submit(watch, acme, *leases)
-    wait_until(lambda: looks(acme) > before, what="the watch to be held")
+    wait_until(lambda: acme.daemon.script_calls("news") > before, what="the watch to be held")
     return found
 
 
@@ -150,12 +142,14 @@ def test_a_watch_whose_client_has_gone_is_not_kept(acme: Acme) -> None:
     connection = caller.connect()
     body = json.dumps({"leases": [lease_id], "wait": 20})
     sent = {"Authorization": f"Bearer {caller.key}", "Content-Type": "application/json"}
-    before = looks(acme)
+    before = acme.daemon.script_calls("news")
     connection.request("POST", WATCH, body, sent)
-    wait_until(lambda: looks(acme) > before, what="the watch to be held")
+    wait_until(lambda: acme.daemon.script_calls("news") > before, what="the watch to be held")
     connection.close()
     # It looks a last time, and that is its end.
-    wait_until(lambda: looks(acme) > before + 1, AT_ONCE_SECONDS, "the watch to end")
+    wait_until(
+        lambda: acme.daemon.script_calls("news") > before + 1, AT_ONCE_SECONDS, "the watch to end"
+    )
 
 
 def test_what_is_wrong_is_named(acme: Acme) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,12 @@ class DaemonProcess:
     def caller(self, key: str = "ci") -> Caller:
         """Calls this daemon with a key, by its name."""
         return Caller(self.url, self.key(key))
+
+    def script_calls(self, script: str) -> float:
+        """How often the daemon has asked its store this, as its metrics say."""
+        text = self.anonymous().call("GET", "/metrics").body
+        counted = rf'^lessor_store_seconds_count{{script="{script}"}} (.+)$'
+        return sum(map(float, re.findall(counted, text, re.MULTILINE)))
 
     def anonymous(self) -> Caller:
         """Calls this daemon without a key."""

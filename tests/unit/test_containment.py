@@ -13,14 +13,17 @@ log = structlog.get_logger()
 
 
 @pytest.mark.parametrize(
-    ("error", "level"),
-    [(Problem("store_unavailable", "it restarts"), "debug"), (ValueError("a bug"), "error")],
+    ("error", "event", "level"),
+    [
+        (Problem("store_unavailable", "it restarts"), "sweep_failed", "debug"),
+        (ValueError("a bug"), "organization_failed", "error"),
+    ],
 )
-def test_it_is_logged_with_its_organization(error: Exception, level: str) -> None:
+def test_it_is_logged_with_its_organization(error: Exception, event: str, level: str) -> None:
     with capture_logs() as logged, contained(log, "sweep_failed", "acme"):
         raise error
     (line,) = logged
-    assert (line["event"], line["org"], line["log_level"]) == ("sweep_failed", "acme", level)
+    assert (line["event"], line["org"], line["log_level"]) == (event, "acme", level)
 
 
 def test_what_is_about_the_whole_daemon_ends_it() -> None:

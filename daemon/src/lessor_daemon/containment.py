@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def contained(log: FilteringBoundLogger, event: str, org: str) -> Iterator[None]:
-    """Log what fails here as ``event``, so that a task that serves all organizations goes on.
+    """Log what fails here, so that a task that serves all organizations goes on.
 
-    A ``Problem`` passes by itself and is of use to who debugs; anything else is our mistake or the
+    A ``Problem`` passes by itself: ``event``, for who debugs. Anything else is our mistake or the
     operator's, such as an ACL that forbids a command. ``DaemonError`` is raised: it is about all.
     """
     try:
@@ -29,4 +29,4 @@ def contained(log: FilteringBoundLogger, event: str, org: str) -> Iterator[None]
     except DaemonError:
         raise
     except Exception:
-        log.exception(event, org=org)
+        log.exception("organization_failed", org=org, reason=event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from support.waiting import wait_until
@@ -81,3 +82,20 @@ def test_an_estimate_comes_once_there_are_sessions_to_judge_by(acme: Acme) -> No
     assert isinstance(found, dict)
     assert 0 <= found["p50"] <= found["p90"]
     assert found["from"] == 10
+
+
+def test_who_waits_for_a_license_that_is_removed_is_told_and_nobody_else_notices(
+    acme: Acme,
+) -> None:
+    acme.patch("/licenses/kre", {"drained": True})
+    waiting = stand_in_line(acme)
+    with ThreadPoolExecutor(1) as pool:
+        before = acme.daemon.script_calls("acquire")
+        held = pool.submit(acme.caller("run").acquire, id=waiting, wait=60, hold=8)
+        wait_until(lambda: acme.daemon.script_calls("acquire") > before, what="the call is held")
+        assert acme.delete("/licenses/kre").status == 200
+        told = held.result(timeout=20)
+    assert told.code == "unknown_license"
+    assert acme.post("/licenses", {"name": "kre", "seats": 1}).status == 201
+    acme.held()
+    assert acme.get(QUEUE).body == {"items": []}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -31,23 +30,16 @@ def acme(make_daemon: MakeDaemon) -> Acme:
     return Acme(daemon)
 
 
-def looks(acme: Acme) -> float:
-    """How often the daemon has asked its store for news."""
-    text = acme.daemon.anonymous().call("GET", "/metrics").body
-    found = re.findall(r'^lessor_store_seconds_count{script="news"} (.+)$', text, re.MULTILINE)
-    return sum(map(float, found))
-
-
 def listening(acme: Acme, start: Start, license: str, machine: str, role: str) -> Run:
     """A run whose watch is held by now."""
-    before = looks(acme)
+    before = acme.daemon.script_calls("news")
     run = start(
         *("-l", license, "-m", machine, "--", "sleep", "1000"),
         url=acme.daemon.url,
         environ={"LESSOR_API_KEY": acme.daemon.key(role)},
     )
     run.event("started")
-    wait_until(lambda: looks(acme) > before, what="the watch to be held")
+    wait_until(lambda: acme.daemon.script_calls("news") > before, what="the watch to be held")
     return run
 
 
@@ -71,12 +63,12 @@ def test_an_ended_session_is_stopped_at_once_and_the_terminal_says_why(
 def test_a_request_to_finish_comes_at_once_and_once(acme: Acme, start: Start) -> None:
     run = listening(acme, start, "kre", "rig-1", "run")
     began = time.monotonic()
-    before = looks(acme)
+    before = acme.daemon.script_calls("news")
     acme.post(f"/sessions/{run.event('granted')['lease_id']}/finish", {"text": "lunch"})
     assert run.event("notice")["notice"]["text"] == "lunch"
     assert time.monotonic() - began < AT_ONCE_SECONDS
     # It watches on, and does not take the same notice for news.
-    wait_until(lambda: looks(acme) > before + 1, what="the next watch")
+    wait_until(lambda: acme.daemon.script_calls("news") > before + 1, what="the next watch")
     assert run.stderr.count("asks this run to finish: lunch") == 1
 
 

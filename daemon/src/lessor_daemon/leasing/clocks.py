@@ -56,6 +56,8 @@ class LeaseClocks:
         self._wall_ms = wall_ms
         self._on_ended = on_ended
         self._clocks: dict[str, LeaseClock] = {}
+        self._looked_after: set[str] = set()
+        self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self._memory = memory
         self._trust = settings.trust
         if memory.is_copy and settings.trust == DURABLE:
@@ -136,25 +138,27 @@ class LeaseClocks:
             _log.warning("clocks_not_remembered", error=str(error))
 
     async def _look_after(self) -> None:
-        gate = asyncio.Semaphore(CALLS_AT_ONCE)
-        while True:
-            now_ms = self._boottime_ms()
-            async with asyncio.TaskGroup() as group:
-                for org, clock in self._clocks.items():
-                    if clock.has_lapsed(now_ms):
-                        group.create_task(self._look_after_one(org, gate, self._reap))
-                    elif clock.needs_tick(now_ms):
-                        group.create_task(self._look_after_one(org, gate, self.check_recovering))
-            self._metrics.epoch.set(self.epoch)
-            self._metrics.recovering.set(self.is_recovering)
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                now_ms = self._boottime_ms()
+                for org in self._clocks.keys() - self._looked_after:
+                    if self._clocks[org].has_lapsed(now_ms):
+                        group.create_task(self._look_after_one(org, self._reap))
+                    elif self._clocks[org].needs_tick(now_ms):
+                        group.create_task(self._look_after_one(org, self.check_recovering))
+                self._metrics.epoch.set(self.epoch)
+                self._metrics.recovering.set(self.is_recovering)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def _look_after_one(
-        self, org: str, gate: asyncio.Semaphore, deed: Callable[[str], Awaitable[object]]
-    ) -> None:
-        async with gate:
-            with contained(_log, "clock_not_served", org):
-                await deed(org)
+    async def _look_after_one(self, org: str, deed: Callable[[str], Awaitable[object]]) -> None:
+        """One call at a time for each. None waits for another's, which may hang with its server."""
+        self._looked_after.add(org)
+        try:
+            async with self._gate:
+                with contained(_log, "clock_not_served", org):
+                    await deed(org)
+        finally:
+            self._looked_after.discard(org)
 
     async def _ticked(self, org: str, context: Context) -> tuple[Reading]:
         return (await scripts.tick(self._store, org, context),)

@@ -140,11 +140,8 @@ class Waiting:
         while True:
             await asyncio.sleep(KEEP_EVERY_SECONDS)
             self._forget_who_went_away()
-            for org, turns in list(self._turns.items()):
-                ids = [lease_id for lease_id, turn in turns.items() if turn.is_there()]
-                with contained(_log, "places_not_kept", org):
-                    for start in range(0, len(ids), MOST_A_CALL):
-                        await self._keep(org, ids[start : start + MOST_A_CALL])
+            # Side by side: one may hang with its server, and the others' places must be kept.
+            await asyncio.gather(*(self._keep_all(org) for org in list(self._turns)))
 
     def _forget_who_went_away(self) -> None:
         oldest_ms = self._boottime_ms() - REPEATED_WITHIN_MS
@@ -153,6 +150,13 @@ class Waiting:
             for lease_id, (at_ms, place) in self._held_in_vain.items()
             if at_ms >= oldest_ms
         }
+
+    async def _keep_all(self, org: str) -> None:
+        turns = self._turns.get(org, {})
+        ids = [lease_id for lease_id, turn in turns.items() if turn.is_there()]
+        with contained(_log, "places_not_kept", org):
+            for start in range(0, len(ids), MOST_A_CALL):
+                await self._keep(org, ids[start : start + MOST_A_CALL])
 
     async def _keep(self, org: str, ids: list[bytes]) -> None:
         reading, positions = await self._clocks.run(
