@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo lint test serve bench faults clean
+.PHONY: setup demo lint test serve bench faults
 .DEFAULT_GOAL := setup
 
 .venv/.ready: pyproject.toml protocol/pyproject.toml client/pyproject.toml daemon/pyproject.toml

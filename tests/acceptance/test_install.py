@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 from support.documents import ROOT
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
 CLIENT = {"lessor", "lessor-protocol", "msgpack"}
-SERVER_ONLY = {"aiohttp", "jinja2", "lessor-daemon", "prometheus-client", "redis", "structlog"}
+SERVER_ONLY = {"aiohttp", "lessor-daemon", "prometheus-client", "redis", "structlog"}
 SECONDS = 240
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * SECONDS)]
@@ -83,6 +84,8 @@ def test_the_wheel_of_the_client_brings_nothing_of_the_server(
     environment = Environment(tmp_path / "venv", "pip")
     wheels = tmp_path / "wheels"
     environment.pip("wheel", "--wheel-dir", wheels, "./protocol", "./client", cwd=checkout)
+    for wheel in wheels.glob("lessor*.whl"):
+        assert any(name.endswith("/LICENSE") for name in ZipFile(wheel).namelist()), wheel
     # As a CI job does it, from the wheels alone.
     environment.pip("install", "--no-index", "--find-links", wheels, "lessor")
     assert environment.installed() == CLIENT
@@ -97,5 +100,5 @@ def test_the_checkout_installs_the_client_and_on_demand_the_server(
     environment.pip("install", ".", cwd=checkout)
     assert environment.installed() == CLIENT
     environment.pip("install", container_requirement(), cwd=checkout)
-    assert environment.installed() >= CLIENT | SERVER_ONLY - {"jinja2"}
+    assert environment.installed() >= CLIENT | SERVER_ONLY
     assert "--data-dir" in environment.lessor("serve", "--help")

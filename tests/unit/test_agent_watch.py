@@ -113,8 +113,8 @@ def test_it_is_always_asked_before_it_is_killed_and_killed_before_the_deadline(
 ) -> None:
     watch = Watch(kill_after_ms)
     watch.hold(ttl_ms, ttl_ms)
-    assert watch.ask_at_ms <= watch.kill_at_ms < ttl_ms
-    assert watch.due(watch.ask_at_ms - 1) == REST
+    assert watch.wake_at_ms <= watch.kill_at_ms < ttl_ms
+    assert watch.due(watch.wake_at_ms - 1) == REST
     now = watch.wake_at_ms
     while watch.due(now) != KILL:
         assert now < ttl_ms

@@ -80,11 +80,6 @@ class Watch:
         return KILL if self._killed or now_ms >= self.kill_at_ms else ASK
 
     @property
-    def ask_at_ms(self) -> int:
-        """When the tree is asked if no renewal comes through."""
-        return self._ask_at_ms
-
-    @property
     def kill_at_ms(self) -> int:
         """When it is killed, as things stand."""
         if self._stop_began_ms is None:

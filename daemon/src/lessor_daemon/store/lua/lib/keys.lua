@@ -1,4 +1,4 @@
--- The names of an organization's keys. The only place that knows them.
+-- The names of an organization's keys, for the scripts; store/keys.py has those that the daemon reads itself.
 --
 -- Every script is called with KEYS[1] = '{org}:clock'. All other keys carry the same hash tag, so
 -- they live in the same slot; their names depend on data (a lapsed lease names its license), which
