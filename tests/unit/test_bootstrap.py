@@ -110,6 +110,10 @@ def test_a_revoked_key_needs_no_secret(tmp_path: Path) -> None:
             "organization[0].members[0].email",
         ),
         (
+            '[[organization]]\nslug = "a"\nmembers = [{ email = "jürgen@example.com" }]\n',
+            "organization[0].members[0].email",
+        ),
+        (
             '[[organization]]\nslug = "a"\nmembers = [{ email = "x@y", role = "boss" }]\n',
             "organization[0].members[0].role",
         ),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from lessor.commands import audit
 from lessor_protocol import offline as files
+from support.administration import BOOTSTRAP, Acme
 from support.calls import Caller
 
 if TYPE_CHECKING:
-    from support.administration import Acme
+    from pathlib import Path
+
+    from support.daemon import MakeDaemon
 
 
 def issue(acme: Acme, **fields: object) -> Any:  # noqa: ANN401 - the body of an answer
@@ -25,8 +29,6 @@ def issue(acme: Acme, **fields: object) -> Any:  # noqa: ANN401 - the body of an
 
 def public_keys(acme: Acme) -> dict[str, bytes]:
     """What verifies files."""
-    from base64 import b64decode  # noqa: PLC0415
-
     listed = acme.caller("run").call("GET", "/v1/offline-keys").body["items"]
     return {one["id"]: b64decode(one["public_key"]) for one in listed}
 
@@ -167,6 +169,19 @@ def test_rotated_signing_keys_sign_anew_and_verify_what_they_signed(acme: Acme) 
     }
     key_files = list((acme.daemon.data_dir / "offline-keys").iterdir())
     assert {path.stat().st_mode & 0o777 for path in key_files} == {0o600}
+
+
+def test_signing_keys_lie_in_the_data_directory_wherever_the_secret_is(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "secrets"  # in service a mount that nobody can write to
+    secrets.mkdir()
+    (secrets / "secret").write_text("5e" * 32)
+    daemon = make_daemon("--secret-file", str(secrets / "secret"), bootstrap=BOOTSTRAP)
+    daemon.start()
+    issue(Acme(daemon))
+    assert list((daemon.data_dir / "offline-keys").iterdir())
+    assert [path.name for path in secrets.iterdir()] == ["secret"]
 
 
 def test_every_change_is_recorded_with_who_what_and_from_where(acme: Acme) -> None:
