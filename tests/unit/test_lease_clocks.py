@@ -11,6 +11,7 @@ from lessor_daemon.leasing.clocks import LeaseClocks
 from lessor_daemon.leasing.memory import ClockMemory
 from lessor_daemon.leasing.settings import DURABLE, LeasingSettings
 from lessor_daemon.metrics import Metrics
+from lessor_daemon.store import scripts
 from lessor_daemon.store.scripts import Reading
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def test_a_server_that_hangs_holds_up_no_clock_but_its_own(
             now_ms=next(times), epoch=2, replid="r", recovering_ms=0, next_deadline_ms=None
         )
 
-    monkeypatch.setattr(clocks.scripts, "tick", tick)
+    monkeypatch.setattr(scripts, "tick", tick)
     monkeypatch.setattr(clocks, "LOOK_EVERY_SECONDS", 0.0)
     lease_clocks = LeaseClocks(
         None,  # type: ignore[arg-type]  # nothing but the scripts uses it
