@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,12 @@ def groups_of(pid: int) -> list[Path]:
     return [] if own is None else [*Path(own).parent.glob(f"{PREFIX}{pid}-*")]
 
 
+def is_removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 def may_unshare() -> bool:
     probe = subprocess.run([*IN_A_PID_NAMESPACE, "true"], capture_output=True, check=False)
     return probe.returncode == 0
@@ -76,6 +83,11 @@ def test_a_run_of_the_same_pid_in_another_container_has_another_control_group(
     wait_until(lambda: server.count("renew") >= renewed + 2, what="the first run to go on")
     assert one.process.poll() is None
     assert [event["event"] for event in one.events] == ["granted", "started"]
+    # To a run out here process 1 lives, so none would ever clear this up.
+    one.end()
+    wait_until(
+        lambda: all(map(is_removed, groups_of(1))), what="the killed run's group to be empty"
+    )
 
 
 def test_a_group_that_was_swept_away_before_it_was_entered_is_made_again() -> None:
