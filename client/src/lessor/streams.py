@@ -7,8 +7,9 @@ import io
 import os
 import sys
 
-from .agent.launch import open_missing_streams
 from .errors import LessorError
+
+_STANDARD_FDS = 3
 
 
 class _Dead(io.StringIO):
@@ -30,7 +31,7 @@ def mend() -> None:
     handed to a child as its standard stream. Python has no object for it either: input is then
     empty, errors go nowhere, and output fails when it is written, because somebody wanted it.
     """
-    open_missing_streams()
+    _open_missing()
     if sys.stdin is None:
         sys.stdin = io.StringIO()
     if sys.stderr is None:
@@ -41,6 +42,15 @@ def mend() -> None:
         # A letter that the terminal does not know is no reason to fail. On stderr Python says so.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _open_missing() -> None:
+    for fd in range(_STANDARD_FDS):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free number is this one, because those below are open by now.
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)
 
 
 def write(text: str) -> None:

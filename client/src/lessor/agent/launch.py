@@ -137,19 +137,6 @@ def _what_it_lacks(path: str) -> str:
     return f"its interpreter {words[0].decode(errors='replace')!r} is missing"
 
 
-def open_missing_streams() -> None:
-    """Put ``/dev/null`` where the caller has closed standard streams.
-
-    Else the next descriptor we open would take such a number, and the command would get it.
-    """
-    for fd in range(_STANDARD_FDS):
-        try:
-            os.fstat(fd)
-        except OSError:
-            # The lowest free number is this one, because those below are open by now.
-            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)
-
-
 def let_go_of_streams(*, keep: frozenset[int] = frozenset()) -> None:
     """Give up standard input and output, and whatever else the user had opened for the command.
 
