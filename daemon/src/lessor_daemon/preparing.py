@@ -33,6 +33,9 @@ TELL_AFTER_SECONDS = 1.0
 TELL_EVERY_SECONDS = 30.0
 WATCH_EVERY_SECONDS = 1.0
 
+EMPTIED_MEANWHILE = frozenset({"not_found", "unknown_license"})
+"""What was made a moment ago is not there: the store lost it, and it will be made again."""
+
 _log = logs.get_logger("lessor.daemon")
 
 
@@ -98,7 +101,7 @@ class Preparing:
             # Once more: an emptied store has only now what is to be restricted.
             await self._directory.say_again()
         except Problem as problem:
-            if problem.code in TRANSIENT:
+            if problem.code in TRANSIENT | EMPTIED_MEANWHILE:
                 raise StoreUnavailable(problem.detail) from problem
             raise ConfigurationError(str(self._config.bootstrap), problem.detail) from problem
         except OSError as error:

@@ -1,0 +1,83 @@
+"""A store that changes while it is given what it must have."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lessor_daemon import preparing
+from lessor_daemon.errors import ConfigurationError
+from lessor_daemon.preparing import Preparing
+from lessor_protocol.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+CONFIG: Any = SimpleNamespace(
+    is_embedded=True, data_dir=Path("data"), bootstrap=Path("acme.toml"), log_format="json"
+)
+
+
+class Store:
+    async def ping(self) -> bool:
+        return True
+
+
+class Directory:
+    """Its first attempts to apply the bootstrap file fail."""
+
+    def __init__(self, *failures: Problem) -> None:
+        self.failures = list(failures)
+        self.is_applied = False
+
+    async def say_again(self) -> None:
+        pass
+
+    async def apply(self, _bootstrap: object) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.is_applied = True
+
+    async def first_start(self, _data_dir: Path) -> list[Path]:
+        return []
+
+    def start(self, _group: asyncio.TaskGroup) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+async def prepare(directory: Any, serve: Callable[[], Awaitable[None]]) -> None:  # noqa: ANN401  # a stand-in
+    store: Any = Store()
+    bootstrap: Any = object()
+    await Preparing(CONFIG, bootstrap, store, directory, "http://here").keep_up(serve)
+
+
+@pytest.mark.parametrize("code", ["unknown_license", "not_found", "store_unavailable"])
+async def test_a_store_that_is_emptied_while_the_file_is_applied_gets_it_again(code: str) -> None:
+    directory = Directory(Problem(code, "there is no license 'kre'"))
+    is_served = asyncio.Event()
+
+    async def serve() -> None:
+        is_served.set()
+
+    preparing_it = asyncio.create_task(prepare(directory, serve))
+    async with asyncio.timeout(10):
+        await is_served.wait()
+    preparing_it.cancel()
+    await asyncio.wait([preparing_it])
+    assert directory.is_applied
+
+
+async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:
+    async def serve() -> None:
+        raise AssertionError("nothing may be served")
+
+    with pytest.raises(ConfigurationError, match=r"acme\.toml"):
+        await prepare(Directory(Problem("conflict", "somebody else's key")), serve)
