@@ -12,6 +12,7 @@ from lessor_daemon import preparing
 from lessor_daemon.errors import ConfigurationError
 from lessor_daemon.preparing import Preparing
 from lessor_protocol.errors import Problem
+from support.waiting import wait_until_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +23,14 @@ CONFIG: Any = SimpleNamespace(
 
 
 class Store:
+    """``is_marked`` is false once, as of one that was emptied."""
+
+    def __init__(self) -> None:
+        self.is_marked = True
+
     async def ping(self) -> bool:
-        return True
+        was_marked, self.is_marked = self.is_marked, True
+        return was_marked
 
 
 class Directory:
@@ -53,10 +60,14 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "FIRST_PAUSE_SECONDS", 0.0)
 
 
-async def prepare(directory: Any, serve: Callable[[], Awaitable[None]]) -> None:  # noqa: ANN401  # a stand-in
-    store: Any = Store()
+async def prepare(
+    directory: Any,  # noqa: ANN401  # a stand-in
+    serve: Callable[[], Awaitable[None]],
+    store: Any = None,  # noqa: ANN401  # likewise
+) -> None:
     bootstrap: Any = object()
-    await Preparing(CONFIG, bootstrap, store, directory, "http://here").keep_up(serve)
+    made = Preparing(CONFIG, bootstrap, store or Store(), directory, "http://here")
+    await made.keep_up(serve)
 
 
 @pytest.mark.parametrize("code", ["unknown_license", "not_found", "store_unavailable"])
@@ -73,6 +84,25 @@ async def test_a_store_that_is_emptied_while_the_file_is_applied_gets_it_again(c
     preparing_it.cancel()
     await asyncio.wait([preparing_it])
     assert directory.is_applied
+
+
+async def test_an_emptied_store_gets_the_file_though_the_first_attempt_failed_half_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparing, "WATCH_EVERY_SECONDS", 0.0)
+    store, directory = Store(), Directory()
+
+    async def serve() -> None:
+        directory.failures = [Problem("store_unavailable", "it restarts")] * 2
+        directory.is_applied = False
+        store.is_marked = False
+
+    preparing_it = asyncio.create_task(prepare(directory, serve, store))
+    await wait_until_async(
+        lambda: asyncio.sleep(0, directory.is_applied and not directory.failures)
+    )
+    preparing_it.cancel()
+    await asyncio.wait([preparing_it])
 
 
 async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:

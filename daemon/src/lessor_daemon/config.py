@@ -208,7 +208,7 @@ def wanted_log_format(argv: Sequence[str], environ: Mapping[str, str]) -> str:
     if not wanted:
         try:
             file = _file_of(argv, environ)
-            wanted = str(toml_file.read(file).get("log_format", "")) if file else ""
+            wanted = str(_read(file).get("log_format", "")) if file else ""
         except ConfigurationError:
             pass  # the load that follows says it in full
     return "json" if wanted == "json" else "console"
@@ -222,6 +222,11 @@ def _file_of(argv: Sequence[str], environ: Mapping[str, str]) -> Path | None:
     return Path(named) if named else None
 
 
+def _read(file: Path) -> dict[str, object]:
+    """Settings by their names in Python; the file may have hyphens, as the flags do."""
+    return {name.replace("-", "_"): value for name, value in toml_file.read(file).items()}
+
+
 class _Sources:
     """Looks a setting up in all places, and says in errors which place it was."""
 
@@ -230,8 +235,7 @@ class _Sources:
         self._environ = environ
         named = flags["config"] or environ.get("LESSOR_CONFIG")
         self._file = Path(str(named)) if named else None
-        found = toml_file.read(self._file) if self._file else {}
-        self._document = {name.replace("-", "_"): value for name, value in found.items()}
+        self._document = _read(self._file) if self._file else {}
         self._refuse_unknown()
 
     def optional(self, option: Option[T_co]) -> T_co | None:

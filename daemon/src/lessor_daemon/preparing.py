@@ -115,12 +115,16 @@ class Preparing:
         client's key is known.
         """
         is_there = True
+        is_to_be_prepared = False
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             try:
                 if not await self._store.ping():
                     _log.error("store_was_emptied")
+                    is_to_be_prepared = True
+                if is_to_be_prepared:  # also where the attempt before failed half way
                     await self._prepare()
+                    is_to_be_prepared = False
             except StoreUnavailable as error:
                 if is_there:
                     _log.error("store_lost", reason=str(error))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lessor_daemon.store import leases
 from lessor_daemon.store.scripts import NotGranted, SeatGranted
 from lessor_protocol.message import MAX_SEATS
-from support.organization import LEASE_MS
+from support.organization import LEASE_MS, lease_id
 from support.stored import assert_at_rest
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ async def test_the_most_seats_a_lease_may_have_are_taken_and_given_back(
     await acme.set_quota(MAX_SEATS)
     assert await seats_of(acme, 1, seats=MAX_SEATS) == MAX_SEATS
     assert await acme.acquire(2) == NotGranted("full", "seats")
+    assert [one.lease_id for one in await leases.holders(acme.store, "acme", "kre", 50)] == [
+        lease_id(1)
+    ]
     await acme.release(1)
     assert await seats_of(acme, 3, seats=1, most_seats=MAX_SEATS) == MAX_SEATS
     await acme.pass_time(LEASE_MS + 1)

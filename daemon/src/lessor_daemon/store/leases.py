@@ -103,9 +103,10 @@ async def scan(store: Store, org: str, cursor: int, *, about: int) -> tuple[list
 
 async def holders(store: Store, org: str, license: str, most: int) -> list[LeaseRecord]:
     """At most ``most`` leases of one license, drawn at random, in the order of their grants."""
-    ids = await store.attempt(lambda: store.redis.srandmember(keys.use(org, license), most))
-    if not ids:
+    names = await store.attempt(lambda: store.redis.srandmember(keys.use(org, license), most))
+    if not names:
         return []
+    ids = list({name[:16] for name in names})  # behind the id stands which of its seats
     packed = await store.attempt(lambda: store.redis.hmget(keys.records(org), ids))
     found = [_parse(one, record) for one, record in zip(ids, packed, strict=True) if record]
     return sorted(found, key=lambda lease: lease.token)

@@ -37,7 +37,8 @@ if quota.kind ~= 'named-user' then
   if not is_forgotten and not is_admitted(license, quota, machine) then
     return answer('machines_full', available)
   end
-  register_offline(license, machine, tonumber(ARGV[6]))
+  redis.call('HSET', offline_on_key(license), serial, ARGV[6] .. ' ' .. machine)
+  reschedule_machine(license, machine)
   unpark(license, machine)
 end
 if redis.call('ZADD', offline_key(license), ARGV[6], serial .. ':' .. seats) == 1 then

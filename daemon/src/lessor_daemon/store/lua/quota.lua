@@ -19,7 +19,6 @@ if not clock then return refusal end
 local license, fields = ARGV[2], cmsgpack.unpack(ARGV[3])
 local change_id = ARGV[6]
 
-if expire_offline(license, wall_seconds()) > 0 then serve_lines(clock, {license}) end
 local leases = redis.call('SCARD', use_key(license))
 local registered = redis.call('ZCARD', machines_key(license))
 local users = redis.call('HLEN', registered_key(license))

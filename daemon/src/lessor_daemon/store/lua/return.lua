@@ -12,9 +12,13 @@ local clock, refusal = open_clock()
 if not clock then return refusal end
 
 local license, serial = ARGV[2], ARGV[3]
+local held = redis.call('HGET', offline_on_key(license), serial)
 local freed = free_offline(license, serial .. ':' .. ARGV[4])
 if freed > 0 then
   redis.call('HSET', OFFLINE, serial, ARGV[5])
+  local machine = held and string.match(held, '^%d+ (.*)$')
+  local score = machine and redis.call('ZSCORE', machines_key(license), machine)
+  if score and score ~= '0' then reschedule_machine(license, machine) end
   record_change(clock, ARGV[6], ARGV[7], ARGV[8])
   serve_lines(clock, {license})
 end

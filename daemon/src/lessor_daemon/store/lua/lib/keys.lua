@@ -39,7 +39,7 @@ local function registered_key(license) return ORG .. license .. ':registered' en
 local function online_key(license) return ORG .. license .. ':online' end -- hash: e-mail -> lease id
 local function offline_key(license) return ORG .. license .. ':offline' end -- zset: serial ->
 -- expiry, wall clock seconds
-local function offline_on_key(license) return ORG .. license .. ':offline-on' end -- hash: machine id ->
--- the latest expiry of its offline licenses, wall clock seconds
+local function offline_on_key(license) return ORG .. license .. ':offline-on' end -- hash: serial ->
+-- expiry (wall clock seconds), a blank, machine id
 local function seen_key(license) return ORG .. license .. ':seen' end -- hash: machine id -> record,
 -- see lib/machine.lua

@@ -36,24 +36,25 @@ end
 local function forget_machine(license, machine)
   redis.call('ZREM', machines_key(license), machine)
   redis.call('HDEL', seen_key(license), machine)
-  redis.call('HDEL', offline_on_key(license), machine)
 end
 
 -- When the registration of a machine lapses that is not busy. `retention` in seconds, -1: never.
 local function lapses_at(license, machine, retention)
   if retention < 0 then return 'inf' end
-  local offline = tonumber(redis.call('HGET', offline_on_key(license), machine) or 0)
-  return math.max(wall_seconds(), offline) + retention
+  local used_until = wall_seconds()
+  for _, held in ipairs(redis.call('HVALS', offline_on_key(license))) do
+    local expiry, on = string.match(held, '^(%d+) (.*)$')
+    if on == machine then used_until = math.max(used_until, tonumber(expiry)) end
+  end
+  return used_until + retention
 end
 
 local function retention_of(license)
   return tonumber(redis.call('HGET', quota_key(license), 'retention') or -1)
 end
 
--- An offline license may run on the machine until `expiry`, wall clock seconds.
-local function register_offline(license, machine, expiry)
-  local before = tonumber(redis.call('HGET', offline_on_key(license), machine) or 0)
-  redis.call('HSET', offline_on_key(license), machine, math.max(before, expiry))
+-- What offline licenses may run on a machine has changed.
+local function reschedule_machine(license, machine)
   local is_busy = redis.call('HEXISTS', busy_key(license), machine) == 1
   local lapses = is_busy and 'inf' or lapses_at(license, machine, retention_of(license))
   redis.call('ZADD', machines_key(license), lapses, machine)

@@ -7,9 +7,10 @@ local EXPIRE_AT_ONCE = 100
 
 local function free_offline(license, member)
   if redis.call('ZREM', offline_key(license), member) == 0 then return 0 end
-  local seats = tonumber(string.match(member, ':(%d+)$'))
+  local serial, seats = string.match(member, '^(.*):(%d+)$')
+  redis.call('HDEL', offline_on_key(license), serial)
   redis.call('HINCRBY', quota_key(license), 'offline', -seats)
-  return seats
+  return tonumber(seats)
 end
 
 -- Free what has expired by `now`, the daemon's wall clock in seconds, and by the store's too: seats that one
