@@ -66,8 +66,8 @@ async def prepare(
     store: Any = None,  # noqa: ANN401  # likewise
 ) -> None:
     bootstrap: Any = object()
-    made = Preparing(CONFIG, bootstrap, store or Store(), directory, "http://here")
-    await made.keep_up(serve)
+    used: Any = store or Store()
+    await Preparing(CONFIG, bootstrap, used, directory, "http://here").keep_up(serve)
 
 
 @pytest.mark.parametrize("code", ["unknown_license", "not_found", "store_unavailable"])
