@@ -38,16 +38,7 @@ class Shell:
 
     def run(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end. ``extra`` is put into its environment."""
-        return subprocess.run(
-            [sys.executable, "-m", "lessor", *arguments],
-            env=self.environment(**extra),
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return self._run([sys.executable, "-m", "lessor", *arguments], extra)
 
     def script(self, script: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """A script of bash in which ``$lessor`` is the command.
@@ -55,9 +46,12 @@ class Shell:
         Python keeps back what it writes, as it usually does, also where the tests' own does not.
         """
         settings = {"lessor": f"{sys.executable} -m lessor", "PYTHONUNBUFFERED": ""}
+        return self._run(["bash", "-c", script], settings | extra)
+
+    def _run(self, command: list[str], extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-c", script],
-            env=self.environment(**settings, **extra),
+            command,
+            env=self.environment(**extra),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             capture_output=True,
