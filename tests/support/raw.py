@@ -72,6 +72,13 @@ class RawConnection:
             pass
         return True
 
+    def read_rest(self) -> bytes:
+        """All that comes until the peer closes."""
+        data = b""
+        while part := self._socket.recv(65536):
+            data += part
+        return data
+
     def _read_head(self) -> bytes:
         head = b""
         while not head.endswith(b"\r\n\r\n"):

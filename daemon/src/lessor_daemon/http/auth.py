@@ -39,7 +39,8 @@ def api_key_of(request: web.Request) -> str:
     """The key that came with the request. Raises ``Problem`` ``unauthenticated`` without one."""
     request.app[SERVING].require_ready()
     scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not api_key.strip():
+    # Bytes that are no text come as halves of surrogate pairs, which nothing can encode.
+    if scheme.lower() != "bearer" or not api_key.strip() or not api_key.isascii():
         raise Problem("unauthenticated", "send the API key as 'Authorization: Bearer lsr_…'")
     return api_key.strip()
 

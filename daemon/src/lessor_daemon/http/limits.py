@@ -166,11 +166,19 @@ class BoundedHandler(web.RequestHandler):
         else:
             problem = internal_problem()
             _log.error("internal_error", request=request_id, exc_info=exc)
-        response = problem_answer(request, problem)
-        response.headers[REQUEST_ID_HEADER] = request_id
-        response.headers["Server"] = SERVER
-        response.force_close()
-        return response
+        return _last_answer(request, problem, request_id)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; one that aiohttp made without asking ``converse``, in our own form.
+
+        That is how it refuses an ``Expect`` that it cannot meet.
+        """
+        if isinstance(resp, web.HTTPException):
+            problem = Problem("malformed", f"this cannot be answered: {resp.reason}")
+            resp = _last_answer(request, problem, new_request_id())
+        return await super().finish_response(request, resp, start_time)
 
     def _fail_unfinished_body(self) -> None:
         """End the wait for a body that is badly framed.
@@ -199,6 +207,15 @@ class BoundedHandler(web.RequestHandler):
         self._head_timer = None
         if self.transport is not None:
             self.transport.abort()
+
+
+def _last_answer(request: web.BaseRequest, problem: Problem, request_id: str) -> web.StreamResponse:
+    """What ends a connection that ``converse`` has not come to see."""
+    response = problem_answer(request, problem)
+    response.headers[REQUEST_ID_HEADER] = request_id
+    response.headers["Server"] = SERVER
+    response.force_close()
+    return response
 
 
 class _Early:

@@ -31,7 +31,10 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
     if serving.is_draining:
         raise Problem("draining", "this daemon is shutting down", retry_after=1)
     _check_subprotocol(request)
-    if not web.WebSocketResponse(protocols=(frames.SUBPROTOCOL,)).can_prepare(request):
+    # aiohttp decodes the key, and takes one that is not ASCII for a mistake of ours.
+    is_key_text = request.headers.get("Sec-WebSocket-Key", "").isascii()
+    answerable = web.WebSocketResponse(protocols=(frames.SUBPROTOCOL,))
+    if not (is_key_text and answerable.can_prepare(request)):
         raise Problem("malformed", "this path is a WebSocket: send an upgrade (RFC 6455)")
     response = web.StreamResponse(status=101, headers=_answer_of(request))
     await response.prepare(request)
