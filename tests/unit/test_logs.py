@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -16,6 +17,7 @@ from lessor_daemon import logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 SECRET = "lsr_abc_Sup3rS3cret"
 
@@ -32,6 +34,21 @@ def logging_as_before() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
     logs.unbind()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    """A pipe that takes no more than it has room for, like a disk that is full in between."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.set_blocking(reader, False)
+    with open(writer, "w", encoding="utf-8") as stream:  # noqa: PTH123  # a descriptor
+        yield reader, stream
+    os.close(reader)
+
+
+def emptied(reader: int) -> bytes:
+    return os.read(reader, 10 * 1024 * 1024)
 
 
 @pytest.fixture
@@ -126,6 +143,37 @@ def test_debug_lines_come_only_when_asked_for(out: io.StringIO) -> None:
     logs.configure("json", "debug", stream=out)
     logs.get_logger("lessor.test").debug("detail")
     assert lines(out)[0]["event"] == "detail"
+
+
+def test_lines_that_cannot_be_written_are_lost_and_counted(pipe: tuple[int, TextIO]) -> None:
+    reader, stream = pipe
+    logs.configure("json", stream=stream)
+    log = logs.get_logger("lessor.test")
+    for number in range(100):
+        log.info("fills_it", number=number, text="x" * 10_000)
+    *whole, torn = emptied(reader).split(b"\n")
+    logging.getLogger("redis").warning("theirs")
+    log.info("ours")
+    end_of_torn, *written = emptied(reader).splitlines()
+    assert torn
+    assert end_of_torn == b""
+    theirs, told, ours = map(json.loads, written)
+    assert (theirs["event"], ours["event"]) == ("theirs", "ours")
+    assert (told["event"], told["total"]) == ("log_lines_lost", 100 - len(whole))
+
+
+def test_without_a_standard_error_all_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    logs.configure("console")
+    logs.get_logger("lessor.test").info("lost")
+    logging.getLogger("redis").warning("lost")
+
+
+def test_what_a_library_logs_wrongly_is_a_line_as_well(out: io.StringIO) -> None:
+    logs.configure("json", stream=out)
+    logging.getLogger("redis").warning("%d", "one")
+    (line,) = lines(out)
+    assert (line["event"], line["logger"]) == ("unreadable_log_record", "redis")
 
 
 def test_what_nobody_awaited_is_logged(out: io.StringIO) -> None:

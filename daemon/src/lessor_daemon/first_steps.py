@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .log_output import LogOutput
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def show(url: str, key_files: Sequence[Path]) -> None:
-    """Write it to stderr. Names the files, never what is in them."""
+    """Write it to stderr, if that can be written. Names the files, never what is in them."""
     lines = ["", "Lessor is ready. API keys were written to:", ""]
     lines += [f"  {path}" for path in key_files]
     owner = next((path for path in key_files if path.name == "owner.key"), None)
@@ -26,7 +28,7 @@ def show(url: str, key_files: Sequence[Path]) -> None:
             f"  export LESSOR_API_KEY_FILE={shlex.quote(str(owner.absolute()))}",
             f"  {_command()} run -- sleep 5",
         ]
-    sys.stderr.write("\n".join([*lines, "", ""]))
+    LogOutput(sys.stderr).write("\n".join([*lines, ""]))
 
 
 def _command() -> str:

@@ -21,6 +21,8 @@ from lessor_protocol.credentials import PREFIX, redact
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
+from .log_output import LogOutput
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
@@ -53,7 +55,7 @@ def configure(
 
     Those of a worker carry its number.
     """
-    out = stream or sys.stderr
+    out = LogOutput(stream or sys.stderr)
     begin = _begin_line(worker)
     renderers: list[Processor]
     if log_format == "json":
@@ -68,7 +70,7 @@ def configure(
         renderers = [
             structlog.processors.format_exc_info,
             redact_secrets,
-            structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24),
+            structlog.dev.ConsoleRenderer(colors=out.is_terminal, pad_event_to=24),
         ]
     # Our own events do not pass through the standard logging: that doubled the price of a line,
     # and each lease has two. A level that is not wanted costs next to nothing.
@@ -78,7 +80,7 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[begin, structlog.stdlib.ExtraAdder()],
@@ -95,12 +97,40 @@ def configure(
     threading.excepthook = _log_uncaught_in_thread
 
 
-class _Lines(structlog.WriteLogger):
+class _Lines:
     """Writes lines, and has the name that stands in them."""
 
-    def __init__(self, out: TextIO, name: str) -> None:
-        super().__init__(out)
+    def __init__(self, out: LogOutput, name: str) -> None:
         self.name = name
+        self._out = out
+
+    def msg(self, line: str) -> None:
+        """Write a line, or lose it: nothing comes of it for who logs."""
+        _write(self._out, line)
+
+    debug = info = warning = error = exception = critical = msg
+
+
+class _Handler(logging.Handler):
+    """Writes what libraries log."""
+
+    def __init__(self, out: LogOutput) -> None:
+        super().__init__()
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or lose it."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  # a library's mistake, such as the wrong arguments
+            get_logger(record.name).error("unreadable_log_record", exc_info=True)
+        else:
+            _write(self._out, line)
+
+
+def _write(out: LogOutput, line: str) -> None:
+    if lost := out.write(line):
+        get_logger("lessor.logs").warning("log_lines_lost", total=lost)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

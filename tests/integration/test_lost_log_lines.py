@@ -1,0 +1,95 @@
+"""A log that cannot be written: the disk is full, or nobody reads the pipe any more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.calls import Caller
+from support.daemon import BOOTSTRAP, clean_environ
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FULL, NOBODY_READS = "full", "nobody reads"
+
+
+def opened(where: str) -> int:
+    """A descriptor that nothing can be written to."""
+    if where == FULL:
+        return os.open("/dev/full", os.O_WRONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.fixture
+def serve(tmp_path: Path, free_port: int) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a daemon that writes its log to such a place; ends it with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    (tmp_path / "bootstrap.toml").write_text(BOOTSTRAP)
+
+    def start(where: str, *options: str) -> subprocess.Popen[bytes]:
+        stderr = opened(where)
+        command = [sys.executable, "-m", "lessor_daemon", "--listen", f"127.0.0.1:{free_port}"]
+        command += ["--data-dir", str(tmp_path / "data"), "--log-level", "debug"]
+        command += ["--bootstrap", str(tmp_path / "bootstrap.toml"), *options]
+        started.append(
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, env=clean_environ())
+        )
+        os.close(stderr)
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return Caller(url).call("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+def store_pid(daemon: int) -> int | None:
+    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text(encoding="ascii").split()
+    for pid in children:
+        if b"unixsocket" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return int(pid)
+    return None
+
+
+@pytest.mark.parametrize("options", [(), ("--log-format", "json"), ("--workers", "2")])
+@pytest.mark.parametrize("where", [FULL, NOBODY_READS])
+def test_a_daemon_whose_log_cannot_be_written_serves_mends_its_store_and_drains(
+    serve: Callable[..., subprocess.Popen[bytes]],
+    free_port: int,
+    tmp_path: Path,
+    where: str,
+    options: tuple[str, ...],
+) -> None:
+    url = f"http://127.0.0.1:{free_port}"
+    daemon = serve(where, *options)
+    wait_until(lambda: is_ready(url), 30, "the daemon to serve")
+    caller = Caller(url, (tmp_path / "ci.key").read_text().strip())
+    lease = caller.acquire().body["lease"]
+
+    store = wait_until(lambda: store_pid(daemon.pid), what="the store")
+    assert store is not None
+    os.kill(store, signal.SIGKILL)
+    wait_until(lambda: store_pid(daemon.pid) not in (None, store), what="the store to be back")
+    wait_until(lambda: is_ready(url), 30, "the daemon to serve again")
+    assert caller.renew(lease["id"]).body["renewed"] == [lease["id"]]
+    assert caller.release(lease["id"]).status == 204
+
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(20) == 0
