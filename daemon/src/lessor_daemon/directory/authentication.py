@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -83,19 +83,20 @@ class Authentication:
             self._kept.pop(key_id, None)
         self._reads.forget(key_ids)
 
-    def recall(self, api_key: str, operation: str) -> Caller | None:
+    def recall(self, api_key: str) -> Caller | None:
         """What ``authenticate`` would answer, if that needs neither the store nor a second look.
 
-        It asks no question twice: a renewal comes every few seconds from each of thousands.
+        It asks no question twice: a renewal comes every few seconds from each of thousands. A key
+        that only holds is looked at each time, for what it may do depends on the operation.
         """
-        return self.recall_by_digest(self.digest(api_key), operation)
+        return self.recall_by_digest(self.digest(api_key))
 
     @staticmethod
     def digest(api_key: str) -> bytes:
         """What a key is remembered by."""
         return hashlib.sha256(api_key.encode()).digest()
 
-    def recall_by_digest(self, digest: bytes, operation: str) -> Caller | None:
+    def recall_by_digest(self, digest: bytes) -> Caller | None:
         """As ``recall``, for who asks about the same key again and again."""
         kept = self._seen_good.get(digest)
         if kept is None or self._kept.get(kept.caller.key_id) is not kept:
@@ -103,7 +104,7 @@ class Authentication:
         if self._boottime_ms() - kept.read_ms >= KEY_KEPT_MS:
             return None
         record = kept.record
-        if record.state or (operation not in HOLDING and self._has_expired(record)):
+        if record.state or self._has_expired(record):
             return None
         return kept.caller
 
@@ -145,9 +146,11 @@ class Authentication:
             if operation not in allowed:
                 self._metrics.auth_failures_total.labels("revoked").inc()
                 raise Problem("revoked", f"API key {record.name!r} was revoked")
-        elif operation not in HOLDING and self._has_expired(record):
+        elif not self._has_expired(record):
+            return caller
+        elif operation not in HOLDING:
             raise self._failed(source, "expired", f"API key {record.name!r} has expired")
-        return caller
+        return replace(caller, only_holds=True)
 
     def _has_expired(self, record: KeyRecord) -> bool:
         return 0 < record.expires_wall_seconds * 1000 <= self._wall_ms()
@@ -172,7 +175,6 @@ class Authentication:
             role=role,
             scopes=record.scopes,
             license=record.license or None,
-            only_holds=bool(record.state),
         )
         if len(self._kept) >= MOST_KEYS_KEPT:
             self._kept.clear()

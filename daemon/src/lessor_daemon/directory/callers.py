@@ -26,8 +26,8 @@ class Caller:
     """An authenticated API key. ``org`` is None only for the operator's key.
 
     ``member`` is the e-mail address behind a personal key; a service key has none. ``license`` is
-    the only one the key is for; None for all. A key that ``only_holds`` has expired, or was revoked
-    so that its sessions may finish: it renews and releases, and does nothing else.
+    the only one the key is for; None for all. A key that ``only_holds`` has expired or was revoked:
+    at most it renews and releases what was taken with it, and administers nothing.
     """
 
     key_id: str
@@ -54,7 +54,7 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         """Whether this caller administers its organization."""
-        return ADMIN in self.scopes and self.rank >= Rank.ADMIN
+        return ADMIN in self.scopes and self.rank >= Rank.ADMIN and not self.only_holds
 
     def require(self, *scopes: str) -> str:
         """The caller's organization, if the key has one of ``scopes`` (``admin`` implies all).

@@ -27,7 +27,7 @@ async def authorize(request: web.Request) -> Caller:
     operation = request.match_info.route.name or ""
     api_key = api_key_of(request)
     directory = request.app[DIRECTORY]
-    caller = directory.authentication.recall(api_key, operation)
+    caller = directory.authentication.recall(api_key)
     if caller is None:
         caller = await directory.authenticate(api_key, operation, request.remote or "")
     logs.bind(org=caller.org, key=caller.key_id)

@@ -101,7 +101,7 @@ async def release(request: web.Request) -> web.Response:
 async def lease(request: web.Request) -> web.Response:
     """200 with one lease."""
     caller = await authorize(request)
-    found = await request.app[LEASING].lease(caller, _lease_id(request))
+    found = await request.app[LEASING].records.get(caller, _lease_id(request))
     return answer(request, found.to_wire())
 
 
@@ -109,7 +109,7 @@ async def leases(request: web.Request) -> web.Response:
     """200 with a page of the leases that the key may see."""
     caller = await authorize(request)
     cursor = request.query.get("cursor") or None
-    found, following = await request.app[LEASING].leases(caller, cursor, limit_of(request))
+    found, following = await request.app[LEASING].records.page(caller, cursor, limit_of(request))
     page: dict[str, object] = {"items": [one.to_wire() for one in found]}
     if following is not None:
         page["next"] = following

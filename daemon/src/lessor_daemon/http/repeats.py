@@ -120,7 +120,7 @@ class Repeats:
             return None
         if not self._serving.is_ready or self._serving.is_draining:
             return None
-        caller = self._recall(head.api_key, RENEW)
+        caller = self._recall(head.api_key)
         if caller is None:
             return None
         began = time.perf_counter()
@@ -235,7 +235,10 @@ class RepeatingHandler(BoundedHandler):
         self._take_kept_back()
 
     def _take_or_pass_on(self, data: bytes) -> None:
-        if self._is_between_requests and self._waiter is not None and not self._waiter.done():
+        # While answers are unsent it is aiohttp's: that waits until there is room for the next one,
+        # and reads no more meanwhile.
+        is_idle = self._is_between_requests and not self.writing_paused
+        if is_idle and self._waiter is not None and not self._waiter.done():
             self._taken = self._repeats.take(self, data)
             if self._taken is not None:
                 self.head_is_whole()

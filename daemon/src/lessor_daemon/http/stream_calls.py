@@ -101,14 +101,14 @@ class StreamCalls:
         repeated = stream.repeated
         if repeated is not None and frame.endswith(repeated.asked):
             head = frame[: -len(repeated.asked)]
-            if frames.seq_in(head) and (caller := self._recall(stream.key_digest, frames.RENEW)):
+            if frames.seq_in(head) and (caller := self._recall(stream.key_digest)):
                 try:
                     self._renew(stream, caller, head, repeated)
                 except Problem as problem:
                     stream.refuse(frames.seq_in(head), problem)
                 return
         asked = _Asked.in_frame(frame)
-        caller = self._recall(stream.key_digest, asked.op)
+        caller = self._recall(stream.key_digest)
         if caller is None:
             # Its record is to be read anew, or there is something to say about it.
             stream.waits_for_key = [frame]

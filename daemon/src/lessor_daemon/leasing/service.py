@@ -15,14 +15,12 @@ import msgpack
 import structlog
 from lessor_protocol import timing
 from lessor_protocol.errors import Problem
-from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lease
 from lessor_protocol.queued import Queued
 
-from lessor_daemon.directory.callers import READ, RUN
-from lessor_daemon.store import leases, scripts
-from lessor_daemon.store.errors import store_problems
+from lessor_daemon.directory.callers import RUN
+from lessor_daemon.store import scripts
 from lessor_daemon.store.messages import NEWS, OFFERS, listen
 from lessor_daemon.store.scripts import InLine, NotGranted
 from lessor_daemon.times import wall_text
@@ -31,8 +29,9 @@ from . import certificate
 from .answers import full, queued, refusal, renew_answer
 from .clocks import LeaseClocks
 from .estimates import Estimates
-from .holders import Holders, pack_holder, to_lease
+from .holders import Holders, pack_holder
 from .news import News
+from .records import Records
 from .renew_batch import RenewBatch
 from .renewals import Renewals
 from .waiting import Place, Waiting
@@ -98,6 +97,7 @@ class Leasing:
         self.news = News(store, self._clocks, max_ttl_ms=settings.max_ttl_ms)
         self._renewals: Renewals | None = None
         self._holders = Holders(store, boottime_ms)
+        self.records = Records(store)
         self.estimates = Estimates(store, boottime_ms=boottime_ms, wall_ms=wall_ms)
         self._is_draining = False
 
@@ -234,6 +234,7 @@ class Leasing:
         Raises ``Problem`` ``not_found`` for an id never seen, which is spent from then on.
         """
         org = caller.require(RUN)
+        await self.records.require_within_reach(org, caller, lease_id)
         _, released = await self._clocks.run(
             org,
             lambda c: scripts.release(
@@ -263,30 +264,6 @@ class Leasing:
         elif released.status == "left":
             _log.info("waiter_left", license=released.license)
         return True
-
-    async def lease(self, caller: Caller, lease_id: bytes) -> Lease:
-        """One lease of the caller's organization."""
-        org = caller.require(RUN, READ)
-        with store_problems():
-            record = await leases.find(self._store, org, lease_id)
-        if record is None or record.offered:
-            raise Problem("not_found", f"no lease {format_lease_id(lease_id)}")
-        return to_lease(record)
-
-    async def leases(
-        self, caller: Caller, cursor: str | None, limit: int
-    ) -> tuple[list[Lease], str | None]:
-        """About ``limit`` of the organization's leases, and the cursor of the next page.
-
-        A lease that comes or goes while pages are read may be missing or shown.
-        """
-        org = caller.require(RUN, READ)
-        with store_problems():
-            records, following = await leases.scan(
-                self._store, org, _scan_cursor(cursor), about=limit
-            )
-        page = [to_lease(record) for record in records if not record.offered]
-        return page, str(following) if following else None
 
     async def _acquire(
         self, org: str, caller: Caller, request: AcquireRequest
@@ -399,11 +376,3 @@ class Leasing:
 def _fingerprint(request: AcquireRequest) -> bytes:
     """Tells a repeated acquire from another one under the same id."""
     return hashlib.blake2b(msgpack.packb(request.content()), digest_size=8).digest()
-
-
-def _scan_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
-        raise invalid("cursor", "must be the `next` of an earlier page")
-    return int(cursor)

@@ -1,0 +1,77 @@
+"""The stored leases that a caller may look at or give back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lessor_protocol.errors import Problem
+from lessor_protocol.fields import invalid
+from lessor_protocol.lease_id import format_lease_id
+
+from lessor_daemon.directory.callers import READ, RUN
+from lessor_daemon.directory.sessions import holder_of
+from lessor_daemon.store import leases, line
+from lessor_daemon.store.errors import store_problems
+
+from .holders import to_lease
+
+if TYPE_CHECKING:
+    from lessor_protocol.messages import Lease
+
+    from lessor_daemon.directory.callers import Caller
+    from lessor_daemon.store.store import Store
+
+
+class Records:
+    """Reads leases. Every method may raise ``Problem``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, caller: Caller, lease_id: bytes) -> Lease:
+        """One lease of the caller's organization."""
+        org = caller.require(RUN, READ)
+        with store_problems():
+            record = await leases.find(self._store, org, lease_id)
+        if record is None or record.offered:
+            raise Problem("not_found", f"no lease {format_lease_id(lease_id)}")
+        return to_lease(record)
+
+    async def page(
+        self, caller: Caller, cursor: str | None, limit: int
+    ) -> tuple[list[Lease], str | None]:
+        """About ``limit`` of the organization's leases, and the cursor of the next page.
+
+        A lease that comes or goes while pages are read may be missing or shown.
+        """
+        org = caller.require(RUN, READ)
+        with store_problems():
+            records, following = await leases.scan(
+                self._store, org, _scan_cursor(cursor), about=limit
+            )
+        page = [to_lease(record) for record in records if not record.offered]
+        return page, str(following) if following else None
+
+    async def require_within_reach(self, org: str, caller: Caller, lease_id: bytes) -> None:
+        """Raise ``Problem`` ``forbidden`` if the key may not give back what has this id.
+
+        Whose it is, the script that releases it looks at. Here is what it does not know: a key that
+        only holds gives back what was taken with it. Else whoever got hold of a member's key could,
+        after it was revoked for that, still end what the member runs with another.
+        """
+        if not caller.only_holds:
+            return
+        with store_problems():
+            record = await leases.find(self._store, org, lease_id) or await line.find(
+                self._store, org, lease_id
+            )
+        if record is not None and holder_of(record).key_id != caller.key_id:
+            raise Problem("forbidden", "this lease was not taken with this key")
+
+
+def _scan_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+        raise invalid("cursor", "must be the `next` of an earlier page")
+    return int(cursor)
