@@ -53,15 +53,20 @@ class Organizations:
         """All, or the one that a key belongs to."""
         with store_problems():
             slugs = [only] if only else await stored.organizations(self._store)
-        return [await self.get(slug) for slug in slugs]
+            names = [await stored.organization_name(self._store, slug) for slug in slugs]
+        return [_shown(slug, name) for slug, name in zip(slugs, names, strict=True)]
 
     async def get(self, slug: str) -> dict[str, object]:
-        """One. Raises ``Problem`` ``not_found``."""
+        """One. Raises ``Problem`` ``not_found``.
+
+        One that is listed and has no name goes by its slug: its removal was cut off, or the store
+        lost a part of it, and whoever sees it can remove it again.
+        """
         with store_problems():
             name = await stored.organization_name(self._store, slug)
-        if name is None:
-            raise Problem("not_found", f"no organization {slug!r}")
-        return {"slug": slug, "name": name}
+            if name is None and not await stored.is_listed(self._store, slug):
+                raise Problem("not_found", f"no organization {slug!r}")
+        return _shown(slug, name)
 
     async def create(
         self, actor: Actor, slug: str, name: str, owner: str
@@ -157,3 +162,8 @@ class Organizations:
         with store_problems():
             await stored.unlist_organization(self._store, slug)
             await stored.forget_key_places(self._store, key_ids)
+
+
+def _shown(slug: str, name: str | None) -> dict[str, object]:
+    """One as the wire shows it; see ``get`` for one without a name."""
+    return {"slug": slug, "name": name or slug}

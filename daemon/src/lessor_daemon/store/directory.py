@@ -91,6 +91,11 @@ async def unlist_organization(store: Store, slug: str) -> None:
     await store.attempt(lambda: store.redis.srem(keys.ORGANIZATIONS, slug))
 
 
+async def is_listed(store: Store, slug: str) -> bool:
+    """Whether the organization is known."""
+    return bool(await store.attempt(lambda: store.redis.sismember(keys.ORGANIZATIONS, slug)))
+
+
 async def organization_name(store: Store, slug: str) -> str | None:
     """The name people see."""
     name = await store.attempt(lambda: store.redis.hget(keys.organization(slug), "name"))
