@@ -36,6 +36,17 @@ class _Repeats:
         pass
 
 
+class _Quick(_Repeats):
+    """Answers each at once."""
+
+    def take(self, connection: object, data: bytes) -> object | None:
+        taken = super().take(connection, data)
+        if taken is not None:
+            reply = cast("RepeatingHandler", connection).reply
+            asyncio.get_running_loop().call_soon(reply, b"HTTP/1.1 200 OK\r\n\r\n")
+        return taken
+
+
 class _Transport(asyncio.Transport):
     """A connection to a client that hears an answer before the turn that wrote it is over."""
 
@@ -43,6 +54,13 @@ class _Transport(asyncio.Transport):
         super().__init__()
         self._on_answer = on_answer
         self.answers = 0
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.answers += bytes(data).count(b"HTTP/1.1 200")
@@ -118,4 +136,31 @@ async def test_the_first_request_of_a_connection_waits_for_nothing() -> None:
     assert handler._request_count == 1
     await _turns(20)
     assert repeats.learned == [RENEWAL]
+    handler.connection_lost(None)
+
+
+async def test_who_does_not_take_the_answers_is_not_read_any_more() -> None:
+    repeats = _Quick()
+    handler = _connection(repeats, lambda: None)
+    transport = cast("_Transport", handler.transport)
+    await _turns(2)
+    handler.data_received(RENEWAL)
+    await _turns(20)
+    handler.pause_writing()  # as the transport does when too much is unsent
+    sent = 0
+    while transport.is_read and sent < 1_000:
+        handler.data_received(RENEWAL)
+        sent += 1
+        await _turns(20)
+    assert not transport.is_read, "what is sent on fills our memory"
+    assert repeats.taken == []
+    assert transport.answers <= 2, "one more is on its way"
+    handler.resume_writing()
+    await _turns(20 * sent)
+    assert transport.is_read
+    assert transport.answers == 1 + sent
+    handler.data_received(RENEWAL)
+    await _turns(20)
+    assert repeats.taken == [RENEWAL], "all is as before"
+    assert transport.answers == 2 + sent
     handler.connection_lost(None)
