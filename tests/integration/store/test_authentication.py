@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from lessor_daemon.directory import api_keys
-from lessor_daemon.directory.authentication import KEY_KEPT_MS, Authentication
+from lessor_daemon.directory.authentication import (
+    FAILURES_AT_ONCE,
+    KEY_KEPT_MS,
+    SUSPECTS_READ_AT_ONCE,
+    Authentication,
+)
 from lessor_daemon.metrics import Metrics
 from lessor_daemon.store import directory
 from lessor_daemon.store.directory import KeyRecord
@@ -18,6 +24,9 @@ if TYPE_CHECKING:
 
 KEY_ID, SECRET = "operator", "s" * 40
 KEY = api_keys.key_text(KEY_ID, SECRET)
+WRONG_ID = api_keys.key_text("nobody", SECRET)
+WRONG_SECRET = api_keys.key_text(KEY_ID, "x" * 40)
+SOURCE = "192.0.2.1"
 
 
 class Clock:
@@ -52,6 +61,73 @@ async def authentication(store: Store, clock: Clock) -> Authentication:
     await directory.place_key(store, KEY_ID, "")
     await directory.put_operator_key(store, record)
     return Authentication(store, Metrics(), boottime_ms=clock, wall_ms=lambda: 1_800_000_000_000)
+
+
+async def fail(authentication: Authentication, times: int, key: str = WRONG_ID) -> list[str]:
+    """What so many attempts with a key that does not hold are told."""
+    told = []
+    for _ in range(times):
+        with pytest.raises(Problem) as caught:
+            await authentication.authenticate(key, "renew", SOURCE)
+        told.append(caught.value.code)
+    return told
+
+
+async def test_a_good_key_is_let_in_where_others_fail_also_when_it_was_not_met_before(
+    authentication: Authentication,
+) -> None:
+    assert set(await fail(authentication, FAILURES_AT_ONCE)) == {"unauthenticated"}
+    assert (await authentication.authenticate(KEY, "backup", SOURCE)).key_id == KEY_ID
+    authentication.forget()
+    assert (await authentication.authenticate(KEY, "backup", SOURCE)).key_id == KEY_ID
+    assert await fail(authentication, 1) == ["rate_limited"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [WRONG_ID, WRONG_SECRET, "nothing like a key", "lsr_\udcff_\udcfe"],
+    ids=["id", "secret", "form", "bytes"],
+)
+async def test_who_keeps_failing_is_told_to_wait(authentication: Authentication, key: str) -> None:
+    told = await fail(authentication, FAILURES_AT_ONCE + 1, key)
+    assert told == ["unauthenticated"] * FAILURES_AT_ONCE + ["rate_limited"]
+
+
+async def test_those_who_fail_occupy_little_of_the_store(
+    authentication: Authentication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, most = 0, 0
+    find_key = directory.find_key
+
+    async def counted(store: Store, key_id: str) -> KeyRecord | None:
+        nonlocal reads, most
+        reads += 1
+        most = max(most, reads)
+        try:
+            return await find_key(store, key_id)
+        finally:
+            reads -= 1
+
+    await fail(authentication, FAILURES_AT_ONCE)
+    monkeypatch.setattr(directory, "find_key", counted)
+    guesses = [api_keys.key_text(f"guess{number}", SECRET) for number in range(200)]
+    attempts = (authentication.authenticate(one, "renew", SOURCE) for one in guesses)
+    told = await asyncio.gather(*attempts, return_exceptions=True)
+    assert {one.code for one in told if isinstance(one, Problem)} == {"rate_limited"}
+    assert most <= SUSPECTS_READ_AT_ONCE
+
+
+async def test_a_new_secret_is_good_at_once_where_the_old_one_was_used_a_moment_ago(
+    authentication: Authentication, store: Store
+) -> None:
+    assert (await authentication.authenticate(KEY, "backup", SOURCE)).key_id == KEY_ID
+    record = await directory.find_key(store, KEY_ID)
+    assert record is not None
+    new = "n" * 40
+    await directory.put_operator_key(store, replace(record, digest=api_keys.digest(new)))
+    rotated = api_keys.key_text(KEY_ID, new)
+    assert (await authentication.authenticate(rotated, "backup", SOURCE)).key_id == KEY_ID
+    assert await fail(authentication, 1, KEY) == ["unauthenticated"]
 
 
 async def test_many_who_ask_at_once_are_one_read(

@@ -1,7 +1,17 @@
-"""Which key is calling. Failed attempts are counted, and limited per source."""
+"""Which key is calling. Failed attempts are counted, and limited per source.
+
+A secret has 238 random bits, so no number of attempts finds one: the limit protects the store and
+the log from who keeps trying, and tells a client with a dead key to ask less often. Nobody with a
+good key may pay for that, who may share an address with others behind a NAT or a proxy: a renewal
+that is refused ends a healthy run. So an attempt is judged before its source is. The store is asked
+about each key that does not hold by what is known here, and only who fails is told to wait. Those
+of sources that have failed too often ask it a few at a time, in turn: a good key among them waits
+a moment, and the others keep no connection busy.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import math
@@ -37,6 +47,8 @@ FAILURES_AT_ONCE = 30
 FAILURE_EVERY_MS = 2_000
 """A source may fail so often in a row, and once more every so often."""
 MOST_SOURCES = 10_000
+SUSPECTS_READ_AT_ONCE = 4
+"""Reads of the store for all sources together that have failed too often."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,6 +88,7 @@ class Authentication:
             lambda key_id: self._kept.pop(key_id, None)
         )
         self._failures = Failures(boottime_ms)
+        self._suspects = asyncio.Semaphore(SUSPECTS_READ_AT_ONCE)
 
     def forget(self, key_ids: list[str] | None = None) -> None:
         """Read these keys anew, all of them by default: a change was made here."""
@@ -94,7 +107,8 @@ class Authentication:
     @staticmethod
     def digest(api_key: str) -> bytes:
         """What a key is remembered by."""
-        return hashlib.sha256(api_key.encode()).digest()
+        # What came as bytes that are no UTF-8 is a key like another, which nobody has.
+        return hashlib.sha256(api_key.encode(errors="surrogatepass")).digest()
 
     def recall_by_digest(self, digest: bytes) -> Caller | None:
         """As ``recall``, for who asks about the same key again and again."""
@@ -119,12 +133,16 @@ class Authentication:
         except ValueError as error:
             raise self._failed(source, "malformed", str(error)) from None
         kept = self._kept.get(key_id)
-        if kept is None or self._boottime_ms() - kept.read_ms >= KEY_KEPT_MS:
-            # A key that was good before is asked for in any case: whoever fails at the same
-            # address, such as behind one NAT, must not stop the renewals of others.
-            if kept is None or not self._matches(secret, kept.record):
-                self._failures.check(source)
-            kept = await self._reads.read(key_id, partial(self._read, key_id, kept))
+        if kept is None or not self._matches(secret, kept.record):
+            # Also a record just read says nothing against a secret: the key may have been rotated
+            # meanwhile, at another daemon.
+            if self._failures.is_over(source):
+                async with self._suspects:
+                    kept = await self._read(key_id)
+            else:
+                kept = await self._read(key_id)
+        elif self._boottime_ms() - kept.read_ms >= KEY_KEPT_MS:
+            kept = await self._read(key_id)
         if kept is None or not self._matches(secret, kept.record):
             raise self._failed(source, "unknown", "no such API key")
         caller = self._good_for(kept, operation, source)
@@ -155,7 +173,11 @@ class Authentication:
     def _has_expired(self, record: KeyRecord) -> bool:
         return 0 < record.expires_wall_seconds * 1000 <= self._wall_ms()
 
-    async def _read(self, key_id: str, before: _Kept | None) -> _Kept | None:
+    async def _read(self, key_id: str) -> _Kept | None:
+        """The key's record as the store has it now; None for no key."""
+        return await self._reads.read(key_id, partial(self._read_alone, key_id))
+
+    async def _read_alone(self, key_id: str) -> _Kept | None:
         now_ms = self._boottime_ms()
         role = None
         with store_problems():
@@ -176,6 +198,11 @@ class Authentication:
             scopes=record.scopes,
             license=record.license or None,
         )
+        before = self._kept.get(key_id)
+        if before is not None and (before.caller, before.record) == (caller, record):
+            # What was found good before is: who tries other secrets slows nobody's renewals down.
+            before.read_ms = now_ms
+            return before
         if len(self._kept) >= MOST_KEYS_KEPT:
             self._kept.clear()
         noted = before.noted_used if before else 0
@@ -212,9 +239,13 @@ class Failures:
         self._empty_until_ms: dict[str, int] = {}
         """When a source's bucket will have forgotten all its failures."""
 
+    def is_over(self, source: str) -> bool:
+        """Whether this source has failed too often."""
+        return self._wait_ms(source) > 0
+
     def check(self, source: str) -> None:
         """Raise ``Problem`` ``rate_limited`` if this source has failed too often."""
-        wait_ms = self._owed(source) - (FAILURES_AT_ONCE - 1) * FAILURE_EVERY_MS
+        wait_ms = self._wait_ms(source)
         if wait_ms > 0:
             raise Problem(
                 "rate_limited",
@@ -236,6 +267,10 @@ class Failures:
         self._empty_until_ms[_network(source)] = now_ms + owed_ms
         if owed_ms > (FAILURES_AT_ONCE - 1) * FAILURE_EVERY_MS:
             _log.warning("keys_guessed", source=source, failures=FAILURES_AT_ONCE)
+
+    def _wait_ms(self, source: str) -> int:
+        """How long until it may fail again."""
+        return self._owed(source) - (FAILURES_AT_ONCE - 1) * FAILURE_EVERY_MS
 
     def _owed(self, source: str) -> int:
         now_ms = self._boottime_ms()
