@@ -7,6 +7,7 @@ configuration, so that they are there at once.
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import socket
 import subprocess
@@ -56,6 +57,8 @@ class Node:
             encoding_errors="surrogateescape",
             protocol=2,
         )
+        self.environ = dict(os.environ)
+        """Of the process that ``start`` makes."""
         self._binary = binary
         self._config = directory / "server.conf"
         self._is_sentinel = False
@@ -92,7 +95,10 @@ class Node:
         more = ["--sentinel"] if self._is_sentinel else []
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binary, str(self._config), *more], stdout=log, stderr=log
+                [self._binary, str(self._config), *more],
+                stdout=log,
+                stderr=log,
+                env=self.environ,
             )
         wait_until(self.answers, READY_SECONDS, f"{self.directory.name} to answer")
 

@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from support.store_clock import find_library
+
 from . import mutants, plan, report
 from .rig import Load, Rig
 from .service import judge
@@ -22,7 +24,11 @@ def main() -> int:
         return _try_mutants(out, options.mutants, options.seed)
     seconds = options.minutes * 60
     durations = plan.PRODUCTION if options.production else plan.SHORT
-    steps = plan.draw(options.seed, seconds, options.topology, options.nemesis, durations=durations)
+    steps = plan.draw(
+        *(options.seed, seconds, options.topology, options.nemesis),
+        durations=durations,
+        store_clocks=find_library() is not None,
+    )
     plan.save(steps, out / "plan.jsonl")
     print(
         f"{len(steps)} faults in {options.minutes:g} min on {options.topology}, seed {options.seed}"

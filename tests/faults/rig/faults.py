@@ -13,7 +13,7 @@ from support.calls import Caller
 from support.waiting import wait_until
 
 from .history import Fault, Limit, now
-from .plan import STORE
+from .plan import STORE, WALL_JUMPS
 from .proxy import DOWN, UP, WELL, Trouble
 from .site import KEYS, MACHINES, ORGANIZATION, SEATS
 from .store_faults import StoreFaults
@@ -31,7 +31,6 @@ SHUFFLE_SECONDS = 1.0
 NOBODY = "nobody was running"
 DRIFT = 0.001
 """What clocks of machines may differ by: see docs/guarantees.md."""
-WALL_JUMPS = (-86_400.0, -60.0, 60.0, 86_400.0)
 REPEATED_SHARE = 0.5
 ADMIN_SECONDS = 2.0
 START_SECONDS = 120.0

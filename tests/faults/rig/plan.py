@@ -1,7 +1,8 @@
 """Which faults come when: drawn from a seed, so that a run can be had again.
 
-The same seed, topology, length and choice of nemeses give the same plan. What the system is
-doing at each moment is not the seed's: processes start and end as the machine allows.
+The same seed, topology, length and choice of nemeses give the same plan, on machines that both have
+libfaketime or both lack it. What the system is doing at each moment is not the seed's: processes
+start and end as the machine allows.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ OUTAGES = (1 / 6, 0.47, 1.1, 2.0)
 """In ttls: two that nobody may notice, and two that end leases."""
 AWAY = (0.2, 0.5, 1.0, 1.4)
 """Seconds until a killed process is started again."""
+WALL_JUMPS = (-86_400.0, -60.0, 60.0, 86_400.0)
+"""Seconds, of daemons and of stores."""
 SERVERS = (REDIS, SENTINEL, CLUSTER)
 REPLICATED = (SENTINEL, CLUSTER)
 
@@ -106,6 +109,8 @@ NEMESES = (
     Nemesis("forget", STORE, 2, AWAY, topologies=(REDIS,)),
     Nemesis("rollback", STORE, 2, AWAY, topologies=(REDIS,)),
     Nemesis("slow-disk", STORE, 2, ttls=OUTAGES, topologies=SERVERS),
+    Nemesis("store-jump", STORE, 2, ttls=OUTAGES[2:], topologies=SERVERS),
+    Nemesis("store-drift", STORE, 1, ttls=OUTAGES[2:], topologies=SERVERS),
     Nemesis("script-flush", STORE, 2, topologies=SERVERS),
     Nemesis("client-kill", STORE, 2, topologies=SERVERS),
     Nemesis("maxmemory", STORE, 2, ttls=OUTAGES[:3], topologies=SERVERS),
@@ -118,6 +123,9 @@ NEMESES = (
     Nemesis("slot-move", STORE, 2, (0.1, 0.5), topologies=(CLUSTER,)),
     Nemesis("stale-master", STORE, 1, ttls=(2.0,), topologies=(SENTINEL,)),
 )
+
+STORE_CLOCKS = frozenset({"store-jump", "store-drift"})
+"""What takes libfaketime."""
 
 PAIRS = 0.3
 """How often a second fault comes right after the first, while that one is under way."""
@@ -148,15 +156,19 @@ def draw(
     nemeses: Sequence[str] = (),
     *,
     durations: Durations = SHORT,
+    store_clocks: bool = False,
 ) -> list[Step]:
     """The plan of a run of so many seconds. ``nemeses`` names kinds or targets; none is all.
 
+    ``store_clocks`` says whether those of the stores can be moved.
     Raises ``ValueError`` when nothing fits.
     """
     able = [
         one
         for one in NEMESES
-        if topology in one.topologies and (not nemeses or {one.kind, one.target} & set(nemeses))
+        if topology in one.topologies
+        and (not nemeses or {one.kind, one.target} & set(nemeses))
+        and (store_clocks or one.kind not in STORE_CLOCKS)
     ]
     if not able:
         raise ValueError(f"no nemesis of {', '.join(nemeses)} for {topology}")

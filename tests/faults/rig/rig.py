@@ -95,6 +95,7 @@ class Rig:
                 daemons=self._load.daemons,
                 sources=self._sources,
                 seed=self._seed,
+                store_clocks=any(step.kind in plan.STORE_CLOCKS for step in self._steps),
             )
             stack.callback(site.end)
             site.start()

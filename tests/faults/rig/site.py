@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from support.daemon import DaemonProcess, clean_environ
 from support.redis_server import available_servers
+from support.store_clock import StoreClock
 from support.topologies import ClusterGroup, Node, SentinelGroup, free_ports
 
 from . import plan
@@ -122,6 +123,7 @@ class Site:
         daemons: int,
         sources: tuple[Path, ...] = (),
         seed: int = 0,
+        store_clocks: bool = False,
     ) -> None:
         self.directory = directory
         self.topology = topology
@@ -133,8 +135,11 @@ class Site:
         self.nodes: list[Node] = []
         self.group: SentinelGroup | ClusterGroup | None = None
         self.store_lock = threading.Lock()
+        self.store_clocks: dict[Node, StoreClock] = {}
+        """Of servers that hold data, where these can be moved."""
         self.python_path = os.pathsep.join(map(str, sources))
         self._seed = seed
+        self._moves_store_clocks = store_clocks
         self._daemon_count = 1 if topology == plan.EMBEDDED else daemons
 
     @property
@@ -207,20 +212,28 @@ class Site:
             down_after_ms = round(max(1000, self.durations.failover * 1000 / 2))
             group = SentinelGroup(binary, self.directory, down_after_ms=down_after_ms)
             self.nodes, self.group = [*group.servers, *group.sentinels], group
+            self._give_clocks(group.servers)
             group.start()
             return [group.url] * self._daemon_count
         if self.topology == plan.CLUSTER:
             node_timeout_ms = round(max(1000, self.durations.failover * 1000 / 4))
             cluster = ClusterGroup(binary, self.directory, node_timeout_ms=node_timeout_ms)
             self.nodes, self.group = cluster.nodes, cluster
+            self._give_clocks(cluster.nodes)
             cluster.start()
             return [cluster.url] * self._daemon_count
         (port,) = free_ports(1)
         config = ["appendonly yes", "appendfsync always", "enable-debug-command local"]
         self.nodes = [Node(binary, self.directory / "store", port, config)]
+        self._give_clocks(self.nodes)
         self.nodes[0].start()
         self.store_paths = [self.proxies.open("127.0.0.1", port) for _ in range(self._daemon_count)]
         return [f"redis://127.0.0.1:{path.port}" for path in self.store_paths]
+
+    def _give_clocks(self, nodes: list[Node]) -> None:
+        for node in nodes if self._moves_store_clocks else ():
+            clock = self.store_clocks[node] = StoreClock(node.directory / "clock")
+            node.environ |= clock.environ
 
     def check(self) -> None:
         """Raises ``AssertionError`` if a daemon has ended that nobody told to."""

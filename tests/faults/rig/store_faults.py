@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from support.topologies import ClusterGroup, SentinelGroup
 from support.waiting import wait_until
 
+from .plan import WALL_JUMPS
 from .site import ORGANIZATION
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CLOCK_KEY = f"{{{ORGANIZATION}}}:clock"
 SLOWEST_WRITE_SECONDS = 0.4
 UNDO_SECONDS = 90
+STORE_RATES = (0.5, 2.0)
+"""No wall clock of a store is to decide anything, so it may be as wrong as it likes."""
 
 
 class StoreFaults:
@@ -111,6 +114,22 @@ class StoreFaults:
         micros = round((0.05 + 0.95 * step.number) * SLOWEST_WRITE_SECONDS * 1e6)
         note = self._for_a_while(step, ("DEBUG", "AOF-FLUSH-SLEEP"), str(micros), "0")
         return f"{note} by {micros // 1000} ms"
+
+    def do_store_jump(self, step: Step) -> str:
+        """The wall clock of the master is set."""
+        jump = WALL_JUMPS[int(step.number * 100) % len(WALL_JUMPS)]
+        return f"{self._move_clock(step, jump)} by {jump:+.0f} s"
+
+    def do_store_drift(self, step: Step) -> str:
+        rate = STORE_RATES[int(step.number * 100) % len(STORE_RATES)]
+        return f"{self._move_clock(step, 0, rate)} at {rate:g} of the true rate"
+
+    def _move_clock(self, step: Step, offset: float, rate: float = 1) -> str:
+        master = self._master()
+        self._site.store_clocks[master].set(offset, rate)
+        time.sleep(step.seconds)
+        self._site.store_clocks[master].set(0)
+        return master.directory.name
 
     def _for_a_while(self, step: Step, words: tuple[str, ...], value: str, usual: str) -> str:
         """Set something on all servers, and put it back on each that has not been replaced."""
