@@ -33,11 +33,12 @@ def page(
 ) -> dict[str, object]:
     """One page of a list that is at hand as a whole, in the order of ``mark``.
 
-    The cursor is the mark of the last item shown, so what comes and goes meanwhile neither repeats
-    an item nor leaves one out.
+    No two items have the same mark. The cursor is that of the last item shown, so what comes and
+    goes meanwhile neither repeats an item nor leaves one out.
     """
     after = cursor_of(request)
-    left = [item for item in items if after is None or mark(item) > after]
+    # In no other order than that of the cursors, however the list was sorted before.
+    left = sorted((item for item in items if after is None or mark(item) > after), key=mark)
     limit = limit_of(request)
     shown: dict[str, object] = {"items": left[:limit]}
     if len(left) > limit:

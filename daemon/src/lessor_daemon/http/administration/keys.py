@@ -32,7 +32,8 @@ async def keys(request: web.Request) -> web.Response:
         request.match_info["org"],
         None if member is None else values.check_email(member, "member"),
     )
-    return answer(request, page(request, items, lambda item: f"{item['name']} {item['id']}"))
+    # A zero byte sorts before all that a name may hold: "a" comes before "a b", whatever the ids.
+    return answer(request, page(request, items, lambda item: f"{item['name']}\0{item['id']}"))
 
 
 async def make(request: web.Request) -> web.Response:
