@@ -50,6 +50,11 @@ class RawConnection:
 
     def read_answer(self) -> tuple[int, dict[str, str], Any]:
         """Status, headers (lower case) and the JSON body of the next answer."""
+        status, headers, body = self.read_bytes()
+        return status, headers, json.loads(body) if body else None
+
+    def read_bytes(self) -> tuple[int, dict[str, str], bytes]:
+        """As ``read_answer``, with the body as it came."""
         head = self._read_head()
         lines = head.decode("latin-1").split("\r\n")
         status = int(lines[0].split()[1])
@@ -57,8 +62,7 @@ class RawConnection:
         for line in lines[1:]:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        body = self._read_exactly(int(headers.get("content-length", "0")))
-        return status, headers, json.loads(body) if body else None
+        return status, headers, self._read_exactly(int(headers.get("content-length", "0")))
 
     def is_closed_within(self, seconds: float) -> bool:
         """Whether the peer closes or resets within ``seconds``; reads what comes before."""

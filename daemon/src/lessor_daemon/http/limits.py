@@ -160,7 +160,8 @@ class BoundedHandler(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun and cannot be taken back")
         request_id = new_request_id()
-        if status < 500:
+        # To refuse an ``Expect`` aiohttp quotes it, and fails at one that is no text.
+        if status < 500 or isinstance(exc, UnicodeEncodeError):
             problem = Problem("malformed", "this is not an HTTP/1.1 request that can be read")
             _log.debug("malformed_http", request=request_id, reason=str(message or exc))
         else:

@@ -31,10 +31,7 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
     if serving.is_draining:
         raise Problem("draining", "this daemon is shutting down", retry_after=1)
     _check_subprotocol(request)
-    # aiohttp decodes the key, and takes one that is not ASCII for a mistake of ours.
-    is_key_text = request.headers.get("Sec-WebSocket-Key", "").isascii()
-    answerable = web.WebSocketResponse(protocols=(frames.SUBPROTOCOL,))
-    if not (is_key_text and answerable.can_prepare(request)):
+    if not _can_upgrade(request):
         raise Problem("malformed", "this path is a WebSocket: send an upgrade (RFC 6455)")
     response = web.StreamResponse(status=101, headers=_answer_of(request))
     await response.prepare(request)
@@ -49,6 +46,14 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
         stream = Stream(opened, request.app[STREAM_CALLS], serving.streams)
         connection.hand_over(stream)
     return response
+
+
+def _can_upgrade(request: web.Request) -> bool:
+    try:
+        return bool(web.WebSocketResponse(protocols=(frames.SUBPROTOCOL,)).can_prepare(request))
+    except ValueError:
+        # aiohttp decodes the key, and quotes headers that it cannot take: those may be no text.
+        return False
 
 
 def _answer_of(request: web.Request) -> dict[str, str]:
