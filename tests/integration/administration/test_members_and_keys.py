@@ -110,6 +110,24 @@ def test_a_rotated_key_keeps_its_old_secret_for_the_overlap_only(acme: Acme) -> 
     assert [code(one) for one in (old, new, newest)] == ["unauthenticated"] * 2 + [""]
 
 
+def test_a_second_rotation_locks_nobody_out_who_uses_the_secret_before_the_first(
+    acme: Acme,
+) -> None:
+    key_id, first = acme.new_key()
+    rotated = acme.post(f"/keys/{key_id}/rotate", {"overlap": 3600}).body
+    second = Caller(acme.daemon.url, rotated["secret"])
+    refused = acme.post(f"/keys/{key_id}/rotate", {"overlap": 60})
+    assert (refused.status, refused.code) == (409, "conflict")
+    assert rotated["old_secret_until"] in refused.body["detail"]
+    assert [code(one) for one in (first, second)] == ["", ""]
+    assert acme.get(f"/keys/{key_id}").body["old_secret_until"] == rotated["old_secret_until"]
+    third = Caller(
+        acme.daemon.url, acme.post(f"/keys/{key_id}/rotate", {"overlap": 0}).body["secret"]
+    )
+    assert [code(one) for one in (first, second, third)] == ["unauthenticated"] * 2 + [""]
+    assert acme.post(f"/keys/{key_id}/rotate", {"overlap": 60}).status == 200, "none is left"
+
+
 def test_a_revoked_keys_sessions_finish_or_end_as_asked(acme: Acme) -> None:
     for end_sessions, ended in (("false", 0), ("true", 1)):
         key_id, caller = acme.new_key(scopes=["run"])

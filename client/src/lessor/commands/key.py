@@ -168,7 +168,8 @@ def _rotate_options(parser: ArgumentParser) -> None:
         type=times.seconds,
         default=0,
         metavar="DURATION",
-        help="how long the old secret stays valid beside the new one (0)",
+        help="how long the old secret stays valid beside the new one; refused while that of an "
+        "earlier rotation does. 0 ends every old one now (0)",
     )
     files.add_output(parser)
 

@@ -153,7 +153,11 @@ class Keys:
         overlap_seconds: int,
         if_match: str | None = None,
     ) -> MadeKey:
-        """Give a key a new secret; the one before stays good for ``overlap_seconds``."""
+        """Give a key a new secret; the one before stays good for ``overlap_seconds``.
+
+        Raises ``Problem`` ``conflict`` while that of an earlier rotation does: a key has one old
+        secret, and who runs with it is not locked out unasked. Without an overlap both are void.
+        """
         secret = api_keys.make_secret()
 
         async def decide() -> Plan[KeyRecord]:
@@ -162,6 +166,13 @@ class Keys:
             await self._require_power_over(caller, org, before)
             if before.state:
                 raise Problem("conflict", "a revoked key gets no new secret; make a new key")
+            if overlap_seconds and self._old_secret_holds(before):
+                old_until = wall_text(before.old_until_wall_seconds * 1000)
+                raise Problem(
+                    "conflict",
+                    f"the secret from before its last rotation is valid until {old_until}; rotate "
+                    "it again after that, or without overlap, which ends both secrets at once",
+                )
             until = self._wall_ms() // 1000 + overlap_seconds if overlap_seconds else 0
             after = replace(
                 before,
@@ -204,7 +215,7 @@ class Keys:
         shown = self.settings(record)
         if used_wall_seconds:
             shown["last_used"] = wall_text(used_wall_seconds * 1000)
-        if record.old_until_wall_seconds * 1000 > self._wall_ms():
+        if self._old_secret_holds(record):
             shown["old_secret_until"] = wall_text(record.old_until_wall_seconds * 1000)
         return shown
 
@@ -225,6 +236,9 @@ class Keys:
         if record.expires_wall_seconds:
             shown["expires"] = wall_text(record.expires_wall_seconds * 1000)
         return shown
+
+    def _old_secret_holds(self, record: KeyRecord) -> bool:
+        return record.old_until_wall_seconds * 1000 > self._wall_ms()
 
     def _state(self, record: KeyRecord) -> str:
         if record.state:

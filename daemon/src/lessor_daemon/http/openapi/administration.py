@@ -248,7 +248,8 @@ def _keys() -> Schema:
         },
         "/v1/orgs/{org}/keys/{id}/rotate": {
             "post": call(
-                "Make a new secret; the old one stays valid for `overlap`",
+                "Make a new secret; the old one stays valid for `overlap`. Without overlap no old "
+                "secret does; with one, 409 `conflict` while that of an earlier rotation does",
                 {"200": ("made; the secret is shown this once", ref("KeyWithSecret"))},
                 body="KeyRotation",
                 parameters=[*one, _IF_MATCH],
