@@ -141,6 +141,11 @@ class Asked(Leasing):
         return Granted(cast("Any", None), is_new=True)
 
 
+async def still_ada() -> Caller:
+    """Her key was not revoked meanwhile."""
+    return ADA
+
+
 async def test_a_call_that_nobody_asked_the_store_about_asks_at_its_end() -> None:
     line = Line()
     place = line.place()
@@ -148,7 +153,7 @@ async def test_a_call_that_nobody_asked_the_store_about_asks_at_its_end() -> Non
     asked = Asked(line)
     request = wanted()
     request.hold_ms = 1
-    assert isinstance(await asked.acquire_held(ADA, request, lambda: True), Granted)
+    assert isinstance(await asked.acquire_held(ADA, request, lambda: True, still_ada), Granted)
     assert asked.times == 1
 
 
@@ -159,7 +164,7 @@ async def test_a_call_whose_place_was_kept_meanwhile_need_not() -> None:
     asked = Asked(line)
     request = wanted()
     request.hold_ms = 1_000
-    call = asyncio.create_task(asked.acquire_held(ADA, request, lambda: True))
+    call = asyncio.create_task(asked.acquire_held(ADA, request, lambda: True, still_ada))
     await asyncio.sleep(0)
     await line.waiting._keep("acme", [ID])
     assert await call is place.answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -30,8 +31,9 @@ _log = logs.get_logger("lessor.http")
 
 async def acquire(request: web.Request) -> web.Response:
     """201 with a new lease, 200 with one already granted, 202 with a place in the queue."""
-    caller = await authorize(request)
+    await authorize(request)
     wanted = AcquireRequest.from_wire(await read_message(request))
+    caller = await authorize(request)  # anew: a body takes its time, and a key may be revoked
     logs.bind(lease=format_lease_id(wanted.lease_id), license=wanted.license)
     try:
         outcome = await _acquire(request, caller, wanted)
@@ -55,7 +57,7 @@ async def _acquire(
     def is_there() -> bool:
         return request.transport is not None and not request.transport.is_closing()
 
-    return await leasing.acquire_held(caller, wanted, is_there)
+    return await leasing.acquire_held(caller, wanted, is_there, partial(authorize, request))
 
 
 async def renew(request: web.Request) -> web.Response:
@@ -110,7 +112,7 @@ async def leases(request: web.Request) -> web.Response:
     caller = await authorize(request)
     cursor = request.query.get("cursor") or None
     found, following = await request.app[LEASING].records.page(caller, cursor, limit_of(request))
-    page: dict[str, object] = {"items": [one.to_wire() for one in found]}
+    page: dict[str, object] = {"items": found}
     if following is not None:
         page["next"] = following
     return answer(request, page)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from lessor_protocol import frames
@@ -229,7 +230,7 @@ class StreamCalls:
         try:
             if is_held:
                 outcome = await self._leasing.acquire_held(
-                    call.caller, wanted, lambda: stream.is_open
+                    call.caller, wanted, lambda: stream.is_open, partial(self._authorize, stream)
                 )
             else:
                 outcome = await self._leasing.acquire(call.caller, wanted)
@@ -242,6 +243,17 @@ class StreamCalls:
             stream.reply(call.seq, status, {"lease": outcome.lease.to_wire()})
         else:
             stream.reply(call.seq, 202, outcome.to_wire())
+
+    async def _authorize(self, stream: Stream) -> Caller:
+        """Who claims a seat. Raises ``Problem``."""
+        caller = self._recall(stream.key_digest)
+        if caller is None:
+            opened = stream.opened
+            caller = await self._directory.authenticate(
+                opened.api_key, frames.ACQUIRE, opened.source
+            )
+        permissions.check(caller, frames.ACQUIRE, None)
+        return caller
 
     async def _release(self, call: _Call, lease_id: bytes) -> None:
         logs.bind(lease=format_lease_id(lease_id))

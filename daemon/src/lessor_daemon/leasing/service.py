@@ -37,7 +37,7 @@ from .renewals import Renewals
 from .waiting import Place, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from lessor_protocol.messages import AcquireRequest, Renewal, RenewAnswer, RenewRequest
 
@@ -157,12 +157,17 @@ class Leasing:
         return answer, ttl_ms
 
     async def acquire_held(
-        self, caller: Caller, request: AcquireRequest, is_there: Callable[[], bool]
+        self,
+        caller: Caller,
+        request: AcquireRequest,
+        is_there: Callable[[], bool],
+        authorize: Callable[[], Awaitable[Caller]],
     ) -> Granted | Queued:
         """As ``acquire``, but a place in the line is answered only after ``request.hold_ms``.
 
         The seat is claimed the moment it is offered, if ``is_there()``: the caller may have gone
-        meanwhile, and then the offer goes to the next.
+        meanwhile, and then the offer goes to the next. So it does if the key was revoked meanwhile:
+        ``authorize()`` says anew who calls, or raises ``Problem``.
         """
         with self._waiting.turn_of(caller.require(RUN), request.lease_id, is_there) as turn:
             place = None if self._is_draining else self._waiting.recall(caller, request)
@@ -182,7 +187,7 @@ class Leasing:
                 told = place.answer
                 if is_recalled and not turn.kept_ms and is_there():
                     # Nothing since this call began has shown that no seat is offered to it.
-                    answer = await self.acquire(caller, request)
+                    answer = await self.acquire(await authorize(), request)
                     if isinstance(answer, Granted):
                         return answer
                     told = answer
@@ -191,7 +196,7 @@ class Leasing:
                 return told
         if not is_there():
             return place.answer
-        return await self.acquire(caller, request)
+        return await self.acquire(await authorize(), request)
 
     async def renew(self, caller: Caller, request: RenewRequest) -> list[Result]:
         """Extend leases; ``answers`` says what the results mean.

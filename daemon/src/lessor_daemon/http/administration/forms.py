@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol.fields import MAX_NAME, Reader, invalid, is_plain_text
 
 from lessor_daemon import values
+from lessor_daemon.http.auth import authorize
 from lessor_daemon.http.bodies import read_message
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ class Form:
 
 
 async def read_form(request: web.Request) -> Form:
-    """The body. Raises ``Problem`` ``invalid`` if it is no object."""
-    return Form(await read_message(request))
+    """The body. Raises ``Problem``: ``invalid`` if it is no object, or as ``authorize``.
+
+    A body takes its time, in which the key may be revoked: so who sends it is looked at anew.
+    """
+    form = Form(await read_message(request))
+    await authorize(request)
+    return form
 
 
 async def read_optional_form(request: web.Request) -> Form:
