@@ -11,6 +11,8 @@ from support.daemon import DaemonProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TTL_SECONDS = 600
+"""Nobody renews here, however long all of it takes."""
 ODD_NAMES = ("a", "A", "a b", "a Z", "a z", "a z z", "a!", "a-b", "ä", "ab", "B", "z", "\U0001f600")
 ODD_LICENSES = ("a", "A", "a-b", "a.b", "a_b", "ab", "B", "0")
 ODD_MEMBERS = (
@@ -43,7 +45,8 @@ LISTS = {
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme]:
     """A daemon whose lists hold what sorts oddly."""
-    daemon = DaemonProcess(tmp_path_factory.mktemp("paging"), bootstrap=BOOTSTRAP)
+    directory = tmp_path_factory.mktemp("paging")
+    daemon = DaemonProcess(directory, "--max-ttl", f"{TTL_SECONDS}s", bootstrap=BOOTSTRAP)
     try:
         daemon.start()
         acme = Acme(daemon)
@@ -59,10 +62,10 @@ def _fill_directory(acme: Acme) -> None:
     for slug in ("a", "a-b", "ab", "0", "z-z"):
         body = {"slug": slug, "owner": {"email": "olga@example.com"}}
         assert operator.call("POST", "/v1/orgs", body).status == 201
-    many = {"seats": 100, "machines": "unlimited"}
+    many = {"seats": 100, "machines": "unlimited", "ttl": TTL_SECONDS}
     for name in ODD_LICENSES:
         assert acme.post("/licenses", {"name": name, **many}).status == 201
-    assert acme.post("/licenses", {"name": "one", "seats": 1}).status == 201
+    assert acme.post("/licenses", {"name": "one", "seats": 1, "ttl": TTL_SECONDS}).status == 201
     named = {"name": "named", "kind": "named-user", "seats": 100}
     assert acme.post("/licenses", named).status == 201
     for email in ODD_MEMBERS:

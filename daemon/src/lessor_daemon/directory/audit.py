@@ -9,10 +9,11 @@ from lessor_daemon.store import audit as stored
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.times import wall_text
 
+from .pages import READ_AT_ONCE, Page
+
 if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
 
-READ_AT_ONCE = 500
 MOST_READ_FOR_A_PAGE = 5_000
 
 
@@ -45,11 +46,11 @@ class Audit:
     async def page(
         self, org: str, wanted: AuditFilter, cursor: str | None, limit: int
     ) -> tuple[list[dict[str, object]], str | None]:
-        """Up to ``limit`` entries, the newest first, and the next cursor."""
+        """Up to ``limit`` entries, the newest first, and the next cursor; see ``Page``."""
         before = "+" if wanted.until is None else str(wanted.until * 1000 + 999)
         before = f"({cursor}" if cursor else before
         since = "-" if wanted.since is None else str(wanted.since * 1000)
-        found: list[dict[str, object]] = []
+        found = Page(limit)
         looked_at = 0
         while looked_at < MOST_READ_FOR_A_PAGE:
             with store_problems():
@@ -57,16 +58,14 @@ class Audit:
                     self._store, org, before=before, since=since, about=READ_AT_ONCE
                 )
             for entry_id, entry in entries:
-                if wanted.fits(entry):
-                    found.append(_to_wire(entry_id, entry))
-                    if len(found) == limit:
-                        return found, entry_id
+                if wanted.fits(entry) and not found.add(_to_wire(entry_id, entry)):
+                    return found.items, cursor
+                cursor = entry_id
             if len(entries) < READ_AT_ONCE:
-                return found, None
+                return found.items, None
             looked_at += len(entries)
-            cursor = entries[-1][0]
             before = f"({cursor}"
-        return found, cursor
+        return found.items, cursor
 
 
 def _to_wire(entry_id: str, entry: dict[str, Any]) -> dict[str, object]:

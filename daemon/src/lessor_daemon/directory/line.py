@@ -10,6 +10,7 @@ from lessor_daemon.store import line
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.times import wall_text
 
+from .pages import Page
 from .sessions import holder_of
 
 if TYPE_CHECKING:
@@ -30,12 +31,18 @@ class Lines:
     async def page(
         self, caller: Caller, org: str, name: str, start: int, limit: int
     ) -> tuple[list[dict[str, object]], int | None]:
-        """Who waits, from the one after the first ``start``, and where the next page begins."""
+        """Who waits, from the one after the first ``start``, and where the next page begins.
+
+        See ``Page``.
+        """
         await self._licenses.find(org, name)
         with store_problems():
             found = await line.waiters(self._store, org, name, start, limit + 1)
-        shown = [_to_wire(caller, one) for one in found[:limit]]
-        return shown, start + limit if len(found) > limit else None
+        shown = Page(limit)
+        for waiter in found:
+            if not shown.add(_to_wire(caller, waiter)):
+                return shown.items, waiter.position - 1
+        return shown.items, None
 
 
 def _to_wire(caller: Caller, waiter: WaiterRecord) -> dict[str, object]:

@@ -17,6 +17,7 @@ from lessor_daemon.times import wall_text
 
 from .callers import Rank
 from .changes import Plan, entry_of, remember
+from .pages import READ_AT_ONCE, Page
 from .restrictions import ENDING, Target
 
 if TYPE_CHECKING:
@@ -84,15 +85,16 @@ class Sessions:
     async def live(
         self, org: str, wanted: SessionFilter, cursor: int, limit: int
     ) -> tuple[list[dict[str, object]], int]:
-        """About ``limit`` live sessions; the cursor 0 begins and ends."""
-        found: list[LeaseRecord] = []
-        with store_problems():
-            while True:
-                records, cursor = await leases.scan(self._store, org, cursor, about=limit)
-                found += [one for one in records if not one.offered and wanted.fits(one)]
-                if not cursor or len(found) >= limit:
-                    break
-        return await self._show(org, found), cursor
+        """About ``limit`` live sessions; the cursor 0 begins and ends. See ``Page``."""
+
+        async def read(begin: int, about: int) -> tuple[list[dict[str, object]], int]:
+            with store_problems():
+                records, following = await leases.scan(self._store, org, begin, about=about)
+            fitting = [one for one in records if not one.offered and wanted.fits(one)]
+            return await self._show(org, fitting), following
+
+        found = Page(limit)
+        return found.items, await found.fill(cursor, read)
 
     async def get(self, org: str, lease_id: bytes) -> dict[str, object]:
         """One live session. Raises ``Problem`` ``not_found``."""
@@ -101,28 +103,30 @@ class Sessions:
     async def past(
         self, org: str, wanted: SessionFilter, cursor: str | None, limit: int
     ) -> tuple[list[dict[str, object]], str | None]:
-        """Up to ``limit`` sessions that ended, the newest first, and the next cursor."""
+        """Up to ``limit`` sessions that ended, the newest first, and the next cursor.
+
+        See ``Page``.
+        """
         before = f"({cursor}" if cursor else NEWEST
         # One that began after `since` also ended after it.
         since = str(wanted.since * 1000) if wanted.since else OLDEST
-        found: list[dict[str, object]] = []
+        found = Page(limit)
         looked_at = 0
         while looked_at < MOST_READ_FOR_A_PAGE:
             with store_problems():
-                page = await stored.past(
-                    self._store, org, before=before, since=since, about=SCANNED_AT_ONCE
+                read = await stored.past(
+                    self._store, org, before=before, since=since, about=READ_AT_ONCE
                 )
-            for session in page:
-                if wanted.reason in (None, session.reason) and wanted.fits(session):
-                    found.append(past_to_wire(session))
-                    if len(found) == limit:
-                        return found, session.entry_id
-            if len(page) < SCANNED_AT_ONCE:
-                return found, None
-            looked_at += len(page)
-            cursor = page[-1].entry_id
+            for session in read:
+                is_wanted = wanted.reason in (None, session.reason) and wanted.fits(session)
+                if is_wanted and not found.add(past_to_wire(session)):
+                    return found.items, cursor
+                cursor = session.entry_id
+            if len(read) < READ_AT_ONCE:
+                return found.items, None
+            looked_at += len(read)
             before = f"({cursor}"
-        return found, cursor
+        return found.items, cursor
 
     async def end(
         self, actor: Actor, caller: Caller, org: str, lease_id: bytes, text: str

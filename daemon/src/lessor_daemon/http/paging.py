@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import invalid
 
+from lessor_daemon.directory.pages import Page
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,10 +41,12 @@ def page(
     after = cursor_of(request)
     # In no other order than that of the cursors, however the list was sorted before.
     left = sorted((item for item in items if after is None or mark(item) > after), key=mark)
-    limit = limit_of(request)
-    shown: dict[str, object] = {"items": left[:limit]}
-    if len(left) > limit:
-        shown["next"] = cursor_text(mark(left[limit - 1]))
+    found = Page(limit_of(request))
+    shown: dict[str, object] = {"items": found.items}
+    for item in left:
+        if not found.add(item):
+            shown["next"] = cursor_text(mark(found.items[-1]))
+            break
     return shown
 
 

@@ -9,6 +9,7 @@ from lessor_protocol.fields import invalid
 from lessor_protocol.lease_id import format_lease_id
 
 from lessor_daemon.directory.callers import READ, RUN
+from lessor_daemon.directory.pages import Page
 from lessor_daemon.directory.sessions import holder_of
 from lessor_daemon.store import leases, line
 from lessor_daemon.store.errors import store_problems
@@ -39,18 +40,21 @@ class Records:
 
     async def page(
         self, caller: Caller, cursor: str | None, limit: int
-    ) -> tuple[list[Lease], str | None]:
-        """About ``limit`` of the organization's leases, and the cursor of the next page.
+    ) -> tuple[list[dict[str, object]], str | None]:
+        """About ``limit`` of the organization's leases for the wire, and the next page's cursor.
 
-        A lease that comes or goes while pages are read may be missing or shown.
+        A lease that comes or goes while pages are read may be missing or shown. See ``Page``.
         """
         org = caller.require(RUN, READ)
-        with store_problems():
-            records, following = await leases.scan(
-                self._store, org, _scan_cursor(cursor), about=limit
-            )
-        page = [to_lease(record) for record in records if not record.offered]
-        return page, str(following) if following else None
+
+        async def read(begin: int, about: int) -> tuple[list[dict[str, object]], int]:
+            with store_problems():
+                records, following = await leases.scan(self._store, org, begin, about=about)
+            return [to_lease(one).to_wire() for one in records if not one.offered], following
+
+        found = Page(limit)
+        following = await found.fill(_scan_cursor(cursor), read)
+        return found.items, str(following) if following else None
 
     async def require_within_reach(self, org: str, caller: Caller, lease_id: bytes) -> None:
         """Raise ``Problem`` ``forbidden`` if the key may not give back what has this id.
