@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgpack
-from lessor_protocol import timing
+from lessor_protocol import codec, timing
 from lessor_protocol.messages import Lease, Machine, Process
 from lessor_protocol.queued import Holder
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 
 HOLDERS_SHOWN = 50
+COMMAND_SHOWN = 256
+LABEL_BYTES_SHOWN = 3_072
+"""As JSON. All holders together go to everybody who waits, again and again: they are to weigh some
+hundred kilobytes at most, where one alone may have labels of forty. A session shows them whole."""
 HOLDERS_KEPT_MS = 1_000
 """Those who wait ask often; who holds the seats is read at most once a second per license."""
 MOST_LICENSES_KEPT = 1_000
@@ -107,11 +111,27 @@ def to_holder(record: LeaseRecord) -> Holder:
     return Holder(
         user=process.user or record.owner.partition(":")[2],
         machine=machine.name or machine.id,
-        command=process.command,
-        labels=labels,
+        command=_shortened(process.command),
+        labels=_first_labels(labels),
         since=wall_text(record.granted_at_wall_ms),
         seats=record.seats,
     )
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= COMMAND_SHOWN else command[: COMMAND_SHOWN - 1] + "…"
+
+
+def _first_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Those from the first on that weigh no more than is shown."""
+    shown: dict[str, str] = {}
+    left = LABEL_BYTES_SHOWN
+    for name, text in labels.items():
+        left -= len(codec.encode({name: text}, codec.JSON))
+        if left < 0:
+            break
+        shown[name] = text
+    return shown
 
 
 def _offline_holder(record: OfflineRecord) -> Holder:
