@@ -83,8 +83,9 @@ def _remove(desk: Desk, options: Namespace) -> None:
     )
     if done is not None:
         machines = done.get("machines")
-        number = len(machines) if isinstance(machines, list) else 0
-        told = counted(number, "machine")
+        named = len(machines) if isinstance(machines, list) else 0
+        count = done.get("count")  # of very many not all are named
+        told = counted(count if isinstance(count, int) else named, "machine")
         desk.out.done(done, f"removed {told}; {actions.sessions_end(done)}")
 
 

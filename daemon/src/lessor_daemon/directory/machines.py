@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 
+REMOVED_AT_ONCE = 100
+"""Registrations that one call of the store drops, and one entry of the audit names."""
+MOST_NAMED = 500
+"""Of the machines that were removed, in the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class MachineFilter:
     """Which machines are wanted; None is any. ``unseen_for`` is in seconds."""
@@ -82,7 +88,7 @@ class Machines:
     async def remove(
         self, actor: Actor, org: str, wanted: MachineFilter, text: str, *, dry_run: bool
     ) -> dict[str, object]:
-        """Un-register all that fit, and end their sessions.
+        """Un-register all that fit, and end their sessions. Says their number, and names the first.
 
         One that still runs counts until its last process is dead. A valid offline license cannot
         be called back: a machine with one is left out, and where it is asked for by its id, that is
@@ -101,19 +107,27 @@ class Machines:
         names = sorted({record.machine for record in records})
         sessions = sum(record.sessions for record in records)
         if records and not dry_run:
-            sessions = await self._remove(actor, org, records, names, text)
-        return {"machines": names, "sessions_ended": sessions, "dry_run": dry_run}
+            sessions = await self._remove(actor, org, records, text)
+        return {
+            "machines": names[:MOST_NAMED],
+            "count": len(names),
+            "sessions_ended": sessions,
+            "dry_run": dry_run,
+        }
 
-    async def _remove(
-        self,
-        actor: Actor,
-        org: str,
-        records: list[MachineRecord],
-        names: list[str],
-        text: str,
-    ) -> int:
+    async def _remove(self, actor: Actor, org: str, records: list[MachineRecord], text: str) -> int:
         pairs = [(record.license, record.machine) for record in records]
-        target = names[0] if len(names) == 1 else f"{len(names)} machines"
+        for start in range(0, len(pairs), REMOVED_AT_ONCE):
+            await self._unregister(actor, org, pairs[start : start + REMOVED_AT_ONCE], text)
+        by = actor.member or actor.name
+        said = f"{by} removed the machine" + (f": {text}" if text else "")
+        return await self._sessions.end_on_machines(org, set(pairs), said)
+
+    async def _unregister(
+        self, actor: Actor, org: str, pairs: list[tuple[str, str]], text: str
+    ) -> None:
+        names = {machine for _, machine in pairs}
+        target = min(names) if len(names) == 1 else f"{len(names)} machines"
         before = {"machines": [list(pair) for pair in pairs]}
         plan = Plan(None, "machine.remove", target, before, {"text": text})
         await self._run(
@@ -127,9 +141,6 @@ class Machines:
                 entry=entry_of(actor, plan),
             ),
         )
-        by = actor.member or actor.name
-        said = f"{by} removed the machine" + (f": {text}" if text else "")
-        return await self._sessions.end_on_machines(org, set(pairs), said)
 
     async def _records(self, org: str, wanted: MachineFilter) -> list[MachineRecord]:
         now = self._wall_ms() / 1000

@@ -296,8 +296,13 @@ def _sessions() -> Schema:
             [],
         ),
         "MachinesRemoved": object_of(
-            {"machines": list_of(NAME), "sessions_ended": COUNT, "dry_run": FLAG},
-            ["machines", "sessions_ended", "dry_run"],
+            {
+                "machines": {**list_of(NAME), "description": "the first 500 of them"},
+                "count": {**COUNT, "description": "all of them"},
+                "sessions_ended": COUNT,
+                "dry_run": FLAG,
+            },
+            ["machines", "count", "sessions_ended", "dry_run"],
         ),
         "Session": object_of(
             {
