@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from typing import TYPE_CHECKING
 
-from lessor_daemon.store import sessions
+from lessor_daemon.store import lua, sessions
 
 if TYPE_CHECKING:
+    import pytest
     from support.organization import Organization
 
 EVENTS = "{acme}:events"
 AUDIT = "{acme}:audit"
+STREAM_BYTES = 1_000_000
+"""In place of the stated bound, so that a test can reach it."""
+STATED = lua.load("sweep").source
+LITTLE = STATED.replace("local STREAM_BYTES = 134217728 ", f"local STREAM_BYTES = {STREAM_BYTES} ")
+KEEPING_LITTLE = lua.Script("sweep", LITTLE, hashlib.sha1(LITTLE.encode()).hexdigest())
 
 
 async def test_old_sessions_and_audit_entries_go_each_by_its_own_age(acme: Organization) -> None:
@@ -33,3 +41,21 @@ async def test_old_sessions_and_audit_entries_go_each_by_its_own_age(acme: Organ
         assert swept.machines == 0
     assert await redis.xlen(EVENTS) == 10
     assert await redis.xlen(AUDIT) == 290
+
+
+async def test_records_with_long_texts_are_bounded_by_their_weight(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_SWEEP", KEEPING_LITTLE)
+    for key in (EVENTS, AUDIT):
+        for _ in range(10):
+            pipeline = acme.store.redis.pipeline(transaction=False)
+            for weight in (*[30] * 100, *[2_000] * 100):
+                pipeline.xadd(key, {"entry": os.urandom(weight)})
+            await pipeline.execute()
+        newest = await acme.store.redis.xrevrange(key, count=1)
+        for _ in range(10):
+            await acme.sweep()
+        weight = await acme.store.redis.memory_usage(key, samples=0) or 0
+        assert 0.5 < weight / STREAM_BYTES < 1.1, "it is trimmed in whole nodes"
+        assert await acme.store.redis.xrevrange(key, count=1) == newest

@@ -11,11 +11,19 @@
 local clock, refusal = open_clock()
 if not clock then return refusal end
 
+local STREAM_BYTES = 134217728 -- 128 MiB of sessions, and as many of audit: texts of clients may be long
+
 -- In whole nodes of a stream, which is quick, at most so many a call; once there is none of those any
 -- more, to the entry: the records of a small organization are not to stay for years.
 local function trim(stream, oldest)
   if redis.call('XTRIM', stream, 'MINID', '~', oldest, 'LIMIT', 10000) == 0 then
     redis.call('XTRIM', stream, 'MINID', '=', oldest)
+  end
+  -- By weight, as if all weighed the same; where the newer weigh more, the next sweep goes on.
+  local bytes = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0) or 0
+  if bytes > STREAM_BYTES then
+    local kept = math.floor(redis.call('XLEN', stream) * STREAM_BYTES / bytes)
+    redis.call('XTRIM', stream, 'MAXLEN', '~', kept, 'LIMIT', 10000)
   end
 end
 

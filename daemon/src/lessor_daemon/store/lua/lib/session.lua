@@ -4,7 +4,7 @@
 -- An entry's `session` is a msgpack array: lease id, license, machine, token, granted_at (wall
 -- clock ms), owner, reason, text, holder, seats, waited (ms in line before it was granted).
 
-local SESSIONS_KEPT = 100000 -- the bound on memory, some 400 bytes each; the daemon trims by age
+local SESSIONS_KEPT = 100000 -- some 400 bytes each; sweep.lua trims by age and by weight
 
 local function record_session(id, lease, reason, text)
   redis.call('XADD', EVENTS, 'MAXLEN', '~', SESSIONS_KEPT, '*', 'session', cmsgpack.pack({
