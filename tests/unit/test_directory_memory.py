@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor_daemon.directory.memory import Memory
+from lessor_daemon.directory.memory import BUSY_SECONDS, Memory, Unreadable
 from lessor_daemon.directory.restrictions import NOTHING, THERE
 from lessor_daemon.store.facts import Fact
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -66,3 +71,110 @@ def test_is_forgotten_as_a_whole_when_the_operator_says_so(memory: Memory) -> No
     memory.forget()
     assert memory.facts("acme") == []
     assert memory.version("acme") == 0
+
+
+NEVER_A_DATABASE = b"garbage" * 4096
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(NEVER_A_DATABASE)
+
+
+def truncation(path: Path) -> None:
+    os.truncate(path, 5000)
+
+
+def garbage_in_the_middle(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(NEVER_A_DATABASE[:8192])
+
+
+@pytest.mark.parametrize("damage", [garbage, truncation, garbage_in_the_middle])
+@pytest.mark.parametrize("used", ["version", "organizations", "facts", "note"])
+def test_a_damaged_file_is_set_aside_as_it_is_and_said(
+    memory: Memory, damage: Callable[[Path], None], used: str
+) -> None:
+    facts = [Fact(f"seats {number}", number, b"2" * 100) for number in range(1, 200)]
+    memory.note("acme", facts, seen=200)
+    damage(memory.path)
+    damaged = memory.path.read_bytes()
+    with capture_logs() as logged:
+        if used == "note":
+            memory.note("acme", [Fact("seats kre", 300, b"1")], seen=300)
+        elif used == "organizations":
+            memory.organizations()
+        else:
+            getattr(memory, used)("acme")
+        memory.facts("acme")
+    set_aside = memory.path.with_name("administration.sqlite.damaged")
+    assert [one["event"] for one in logged] == ["remembered_changes_damaged"]
+    assert (logged[0]["log_level"], logged[0]["set_aside"]) == ("error", str(set_aside))
+    assert set_aside.read_bytes() == damaged
+    memory.note("acme", [Fact("seats kre", 301, b"1")], seen=301)
+    assert memory.facts("acme")[-1] == Fact("seats kre", 301, b"1")
+    assert memory.version("acme") == 301
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_set_aside(memory: Memory) -> None:
+    """Another process of the daemon has found the damage, too."""
+    garbage(memory.path)
+    other = Memory(memory.path)
+
+    def meanwhile(db: sqlite3.Connection) -> None:
+        assert other.version("acme") == 0
+        other.note("acme", [Fact("seats kre", 7, b"2")], seen=9)
+        db.execute("select * from fact")
+
+    memory._use(meanwhile)
+    assert memory.version("acme") == 9
+
+
+@pytest.fixture
+def locked(memory: Memory) -> Iterator[Memory]:
+    """Somebody else has it for themselves, and does not let go."""
+    memory.note("acme", [Fact("seats kre", 7, b"2")], seen=9)
+    memory._busy_seconds = 0
+    with contextlib.closing(sqlite3.connect(memory.path, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        yield memory
+
+
+def test_one_that_is_locked_is_unreadable_for_now_and_stays_where_it_is(locked: Memory) -> None:
+    for read in (
+        locked.organizations,
+        lambda: locked.version("acme"),
+        lambda: locked.facts("acme"),
+    ):
+        with pytest.raises(Unreadable, match="locked"):
+            read()
+    locked.note("acme", [Fact("seats kre", 8, b"1")], seen=10)
+    assert [path.name for path in locked.path.parent.glob("*.damaged")] == []
+
+
+def test_who_holds_it_for_long_is_waited_for_once(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    connect = sqlite3.connect
+
+    def noted(path: Path, *, timeout: float) -> sqlite3.Connection:
+        waits.append(timeout)
+        return connect(path, timeout=0)
+
+    memory.note("acme", [Fact("seats kre", 7, b"2")])
+    with contextlib.closing(connect(memory.path, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        monkeypatch.setattr(sqlite3, "connect", noted)
+        for _ in range(3):
+            with pytest.raises(Unreadable, match="locked"):
+                memory.version("acme")
+    memory.version("acme")
+    memory.version("acme")
+    assert waits == [BUSY_SECONDS, 0, 0, 0, BUSY_SECONDS]
+
+
+def test_one_that_cannot_be_opened_is_unreadable_for_now(memory: Memory) -> None:
+    memory.path.mkdir()
+    with pytest.raises(Unreadable):
+        memory.organizations()

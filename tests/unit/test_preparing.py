@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from lessor_daemon import preparing
 from lessor_daemon.errors import ConfigurationError
 from lessor_daemon.preparing import Preparing
 from lessor_protocol.errors import Problem
+from structlog.testing import capture_logs
 from support.waiting import wait_until_async
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Store:
 class Directory:
     """Its first attempts to apply the bootstrap file fail."""
 
-    def __init__(self, *failures: Problem) -> None:
+    def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.is_applied = False
 
@@ -111,3 +113,34 @@ async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:
 
     with pytest.raises(ConfigurationError, match=r"acme\.toml"):
         await prepare(Directory(Problem("conflict", "somebody else's key")), serve)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Problem("conflict", "somebody else's key"),
+        OSError(errno.ENOSPC, "No space left on device", "ci.key"),
+        ValueError("odd content of the store"),
+    ],
+)
+async def test_what_fails_while_it_serves_is_said_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(preparing, "WATCH_EVERY_SECONDS", 0.0)
+    store, directory = Store(), Directory()
+
+    async def serve() -> None:
+        directory.failures = [failure] * 3
+        directory.is_applied = False
+        store.is_marked = False
+
+    with capture_logs() as logged:
+        preparing_it = asyncio.create_task(prepare(directory, serve, store))
+        await wait_until_async(
+            lambda: asyncio.sleep(0, preparing_it.done() or directory.is_applied)
+        )
+    assert not preparing_it.done()
+    preparing_it.cancel()
+    await asyncio.wait([preparing_it])
+    told = [one for one in logged if one["event"] == "store_not_prepared"]
+    assert [one["log_level"] for one in told] == ["error"]

@@ -14,7 +14,7 @@ from lessor_protocol.errors import TRANSIENT, Problem
 from . import first_steps, logs
 from .errors import ConfigurationError
 from .store import checks as store_checks
-from .store.errors import StoreUnavailable
+from .store.errors import NewerStore, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,11 +55,14 @@ class Preparing:
         self._store = store
         self._directory = directory
         self._url = url
+        self._refused = ""
+        """Why the store could not be prepared at the last look."""
 
     async def keep_up(self, serve: Callable[[], Awaitable[None]]) -> None:
         """Prepare the store, have ``serve()`` open the doors, say ``ready``, and watch for ever.
 
-        Raises ``ConfigurationError`` when the bootstrap file cannot be applied.
+        Raises ``ConfigurationError`` when the bootstrap file cannot be applied at the start. Later
+        that is logged, and tried again: it is no reason to leave those who hold seats.
         """
         made = await self._become_ready()
         await serve()
@@ -125,11 +128,24 @@ class Preparing:
                 if is_to_be_prepared:  # also where the attempt before failed half way
                     await self._prepare()
                     is_to_be_prepared = False
+                self._refused = ""
             except StoreUnavailable as error:
                 if is_there:
                     _log.error("store_lost", reason=str(error))
                 is_there = False
+            except NewerStore:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, those who hold seats renew here
+                self._tell_refused(error)
             else:
                 if not is_there:
                     _log.info("store_back")
                 is_there = True
+
+    def _tell_refused(self, error: Exception) -> None:
+        """Say once that the store, or a file, does not take what the store must have."""
+        if str(error) == self._refused:
+            return
+        self._refused = str(error)
+        is_ours = not isinstance(error, ConfigurationError)
+        _log.error("store_not_prepared", reason=str(error), exc_info=error if is_ours else None)

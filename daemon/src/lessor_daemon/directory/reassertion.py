@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from lessor_daemon.store.offline import OfflineRecord
 from .callers import REASSERTION
 from .changes import Plan, Quota, entry_of
 from .licenses import shown_fields, stored_fields
-from .memory import describe
+from .memory import Unreadable, describe
 from .restrictions import (
     ENDING,
     KEY,
@@ -128,7 +127,7 @@ class Reassertion:
                 with store_problems():
                     learned = await said.since(self._store, org, known)
                 await asyncio.to_thread(self._memory.note, org, learned, seen=version)
-        except sqlite3.Error as error:
+        except Unreadable as error:
             _log.warning("changes_not_remembered", org=org, reason=str(error))
             return
         self._compared[org] = _Compared(reading.epoch, reading.replid, version, waiting)

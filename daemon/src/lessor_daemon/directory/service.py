@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
+from lessor_daemon.containment import mistakes_contained
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import leases
 
@@ -18,6 +21,7 @@ from .licenses import Licenses
 from .line import Lines
 from .machines import Machines
 from .members import Members
+from .memory import Unreadable
 from .offline import OfflineLicenses
 from .operator_audit import OperatorAudit
 from .organizations import Organizations
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from .changes import RunScript
     from .memory import Memory
     from .upkeep import Retention
+
+_log = structlog.get_logger(__name__)
 
 
 class Directory:
@@ -106,11 +112,17 @@ class Directory:
     async def say_again(self) -> None:
         """Make hold what a store forgot, before anything is decided on what it says now.
 
-        Raises ``StoreUnavailable`` or ``Problem``; may be called again.
+        Raises ``StoreUnavailable`` or ``Problem``; may be called again. What fails otherwise, with
+        one organization or with what is remembered, is logged, and tried again by the upkeep.
         """
-        known = await asyncio.to_thread(self._memory.organizations)
+        known: list[str] = []
+        try:
+            known = await asyncio.to_thread(self._memory.organizations)
+        except Unreadable as error:
+            _log.warning("changes_not_remembered", reason=str(error))
         for org in sorted({*known, *await stored.organizations(self._store)}):
-            await self._upkeep.sweep(org)
+            with mistakes_contained(_log, "sweep_failed", org):
+                await self._upkeep.sweep(org)
 
     async def authenticate(self, api_key: str, operation: str = "", source: str = "") -> Caller:
         """Who holds this key; see ``Authentication``."""

@@ -10,12 +10,11 @@ import structlog
 
 from lessor_daemon.containment import contained
 from lessor_daemon.store import directory, sessions
-from lessor_daemon.store.errors import StoreUnavailable
 
 from .licenses import DAY_SECONDS, days_left, due_reminder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lessor_daemon.store.leases import LicenseUse
     from lessor_daemon.store.store import Store
@@ -63,11 +62,9 @@ class Upkeep:
         """For ever."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_SECONDS)
-            try:
+            orgs: Iterable[str] = ()
+            with contained(_log, "sweep_failed"):
                 orgs = await directory.organizations(self._store)
-            except StoreUnavailable as error:
-                _log.debug("sweep_failed", error=str(error))
-                continue
             for org in orgs:
                 with contained(_log, "sweep_failed", org):
                     await self.sweep(org)

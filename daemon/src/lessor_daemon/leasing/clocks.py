@@ -9,7 +9,7 @@ import structlog
 
 from lessor_daemon.containment import contained
 from lessor_daemon.store import directory, scripts
-from lessor_daemon.store.errors import StoreUnavailable, store_problems
+from lessor_daemon.store.errors import store_problems
 
 from .clock import LeaseClock
 from .settings import DURABLE, UNTRUSTED
@@ -110,11 +110,9 @@ class LeaseClocks:
     async def _find_organizations(self) -> None:
         """Also those that only another daemon serves: should it die, their clocks go on here."""
         while True:
-            try:
+            with contained(_log, "organizations_unknown"):
                 for org in await directory.organizations(self._store):
                     self._clock(org)
-            except StoreUnavailable as error:
-                _log.debug("organizations_unknown", error=str(error))
             await asyncio.sleep(FIND_EVERY_SECONDS)
 
     async def _keep_memory(self) -> None:
