@@ -68,9 +68,20 @@ class Caller:
             raise Problem("forbidden", f"key {self.key_name!r} lacks the scope {wanted}")
         return self.org
 
+    def reaches(self, license: str) -> bool:
+        """Whether what belongs to this license is there for the key; else it is ``not_found``."""
+        return self.license in (None, license)
+
+    def narrowed(self, license: str | None) -> str | None:
+        """The license to look at, where None stands for all. Raises as ``require_license``."""
+        if license is None:
+            return self.license
+        self.require_license(license)
+        return license
+
     def require_license(self, license: str) -> None:
-        """Raise ``Problem`` ``forbidden`` unless the key is good for this license."""
-        if self.license is not None and self.license != license:
+        """Raise ``Problem`` ``forbidden`` unless the key reaches the license that it names."""
+        if not self.reaches(license):
             raise Problem("forbidden", f"key {self.key_name!r} is for {self.license!r} only")
 
 

@@ -78,9 +78,9 @@ class Machines:
             by_id.setdefault(record.machine, []).append(record)
         return [_to_wire(by_id[machine]) for machine in sorted(by_id)]
 
-    async def get(self, org: str, machine: str) -> dict[str, object]:
-        """One. Raises ``Problem`` ``not_found``."""
-        found = await self.all(org, MachineFilter(ids=frozenset({machine})))
+    async def get(self, org: str, machine: str, license: str | None) -> dict[str, object]:
+        """One, with all of its licenses or that one. Raises ``Problem`` ``not_found``."""
+        found = await self.all(org, MachineFilter(ids=frozenset({machine}), license=license))
         if not found:
             raise Problem("not_found", f"no registered machine {machine!r}")
         return found[0]

@@ -1,7 +1,8 @@
 """Who may do what: the one table. HTTP asks it for every call, by the name of the route.
 
 An operation needs one of its scopes (``admin`` implies all) and at least its rank. Some operations
-look closer: an admin makes no owners, a member sees and ends only their own.
+look closer: an admin makes no owners, a member sees and ends only their own, and of what belongs to
+a license a key for another one finds nothing.
 """
 
 from __future__ import annotations
@@ -92,8 +93,10 @@ PERMISSIONS: dict[str, Permission] = {
 }
 
 
-def check(caller: Caller, operation: str, org: str | None) -> None:
+def check(caller: Caller, operation: str, org: str | None, license: str | None = None) -> None:
     """Raise ``Problem`` unless ``caller`` may do ``operation`` (in ``org``, if it is in one).
+
+    ``license`` is the one that it is about by name, if it is.
 
     Another organization's existence is not confirmed: ``not_found``. The rest is ``forbidden``.
     """
@@ -109,3 +112,5 @@ def check(caller: Caller, operation: str, org: str | None) -> None:
     caller.require(*permission.scopes)
     if caller.rank < permission.least:
         raise Problem("forbidden", f"that takes an {permission.least.name.lower()}")
+    if license is not None:
+        caller.require_license(license)

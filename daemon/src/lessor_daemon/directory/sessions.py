@@ -96,9 +96,9 @@ class Sessions:
         found = Page(limit)
         return found.items, await found.fill(cursor, read)
 
-    async def get(self, org: str, lease_id: bytes) -> dict[str, object]:
+    async def get(self, caller: Caller, org: str, lease_id: bytes) -> dict[str, object]:
         """One live session. Raises ``Problem`` ``not_found``."""
-        return (await self._show(org, [await self._find(org, lease_id)]))[0]
+        return (await self._show(org, [await self._find(caller, org, lease_id)]))[0]
 
     async def past(
         self, org: str, wanted: SessionFilter, cursor: str | None, limit: int
@@ -132,7 +132,7 @@ class Sessions:
         self, actor: Actor, caller: Caller, org: str, lease_id: bytes, text: str
     ) -> dict[str, object]:
         """End a session, with a text for whoever sees it end; a member only their own."""
-        lease = await self._find(org, lease_id)
+        lease = await self._find(caller, org, lease_id)
         if lease.owner != caller.owner and not caller.is_admin:
             raise Problem("forbidden", "this session belongs to somebody else; ask an admin")
         by = actor.member or actor.name
@@ -163,7 +163,7 @@ class Sessions:
 
         Raises ``Problem`` ``conflict`` for one that is being ended already.
         """
-        lease = await self._find(org, lease_id)
+        lease = await self._find(caller, org, lease_id)
         if lease.owner != caller.owner and not caller.is_admin:
             raise Problem("forbidden", "this session belongs to somebody else; ask an admin")
         change_id = os.urandom(8)
@@ -262,10 +262,10 @@ class Sessions:
                     break
         return await self.end_all(org, ids, reason, text)
 
-    async def _find(self, org: str, lease_id: bytes) -> LeaseRecord:
+    async def _find(self, caller: Caller, org: str, lease_id: bytes) -> LeaseRecord:
         with store_problems():
             lease = await leases.find(self._store, org, lease_id)
-        if lease is None or lease.offered:
+        if lease is None or lease.offered or not caller.reaches(lease.license):
             raise Problem("not_found", f"no live session {format_lease_id(lease_id)}")
         return lease
 
@@ -353,12 +353,9 @@ def visible_to(caller: Caller, wanted: SessionFilter, *, past: bool) -> SessionF
     Who holds seats now is shown to all members, so that waiting can be explained; what others did
     in the past is not.
     """
-    license = caller.license or wanted.license
-    if caller.license and wanted.license not in (None, caller.license):
-        raise Problem("forbidden", f"key {caller.key_name!r} is for {caller.license!r} only")
     owner = caller.owner if past and caller.rank < Rank.ADMIN else wanted.owner
     return SessionFilter(
-        license=license,
+        license=caller.narrowed(wanted.license),
         user=wanted.user,
         machine=wanted.machine,
         reason=wanted.reason,

@@ -31,7 +31,8 @@ async def authorize(request: web.Request) -> Caller:
     if caller is None:
         caller = await directory.authenticate(api_key, operation, request.remote or "")
     logs.bind(org=caller.org, key=caller.key_id)
-    permissions.check(caller, operation, request.match_info.get("org"))
+    named = request.match_info
+    permissions.check(caller, operation, named.get("org"), license=named.get("name"))
     return caller
 
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 async def machines(request: web.Request) -> web.Response:
     """200 with a page of them."""
-    await authorize(request)
+    caller = await authorize(request)
     wanted = MachineFilter(
-        license=query_license(request),
+        license=caller.narrowed(query_license(request)),
         ephemeral=query_flag(request, "ephemeral"),
         idle=query_flag(request, "idle"),
         unseen_for=query_seconds(request, "unseen_for"),
@@ -38,9 +38,9 @@ async def machines(request: web.Request) -> web.Response:
 
 async def machine(request: web.Request) -> web.Response:
     """200 with one."""
-    await authorize(request)
+    caller = await authorize(request)
     found = await request.app[DIRECTORY].machines.get(
-        request.match_info["org"], request.match_info["id"]
+        request.match_info["org"], request.match_info["id"], caller.license
     )
     return answer(request, found)
 

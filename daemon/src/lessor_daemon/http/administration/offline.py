@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lessor_protocol import offline as files
+from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 
 from lessor_daemon import times, values
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 async def licenses(request: web.Request) -> web.Response:
     """200 with a page of them."""
-    await authorize(request)
+    caller = await authorize(request)
     items = await request.app[DIRECTORY].offline.all(
-        request.match_info["org"], query_license(request), query_text(request, "machine")
+        request.match_info["org"],
+        caller.narrowed(query_license(request)),
+        query_text(request, "machine"),
     )
     return answer(request, page(request, items, lambda item: f"{item['issued']} {item['serial']}"))
 
@@ -46,10 +49,11 @@ async def issue(request: web.Request) -> web.Response:
 
 async def license(request: web.Request) -> web.Response:
     """200 with one."""
-    await authorize(request)
-    found = await request.app[DIRECTORY].offline.get(
-        request.match_info["org"], request.match_info["serial"]
-    )
+    caller = await authorize(request)
+    serial = request.match_info["serial"]
+    found = await request.app[DIRECTORY].offline.get(request.match_info["org"], serial)
+    if not caller.reaches(str(found["license"])):
+        raise Problem("not_found", f"no offline license {serial!r}")
     return answer(request, found)
 
 

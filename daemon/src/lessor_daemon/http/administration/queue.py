@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 async def queue(request: web.Request) -> web.Response:
     """200 with a page of the line, in order."""
     caller = await authorize(request)
-    name = request.match_info["name"]
-    caller.require_license(name)
-    org, mark = request.match_info["org"], cursor_of(request) or "0"
+    org, name = request.match_info["org"], request.match_info["name"]
+    mark = cursor_of(request) or "0"
     if not (mark.isascii() and mark.isdigit() and len(mark) <= 9):
         raise invalid("cursor", "must be the `next` of an earlier page")
     items, following = await request.app[DIRECTORY].lines.page(

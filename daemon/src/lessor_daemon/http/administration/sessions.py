@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 from lessor_protocol.messages import read_lease_id
 
@@ -71,9 +70,9 @@ async def sessions(request: web.Request) -> web.Response:
 async def session(request: web.Request) -> web.Response:
     """200 with a live one."""
     caller = await authorize(request)
-    found = await request.app[DIRECTORY].sessions.get(request.match_info["org"], _id(request))
-    if caller.license not in (None, found["license"]):
-        raise Problem("not_found", "no such session for this key")
+    found = await request.app[DIRECTORY].sessions.get(
+        caller, request.match_info["org"], _id(request)
+    )
     return answer(request, found)
 
 
