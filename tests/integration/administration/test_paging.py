@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from support.administration import BOOTSTRAP, Acme
@@ -110,3 +112,32 @@ def test_each_item_is_seen_exactly_once_on_the_pages_of(odd: Acme, name: str, li
     if name in ("live sessions", "leases"):  # in the order that the store has them
         seen, expected = sorted(seen), sorted(expected)
     assert seen == expected
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "",
+        "x",
+        "-1",
+        "0-0",
+        f"{2**64}-0",
+        f"1-{2**64}",
+        "9" * 20,
+        "9" * 21,
+        "\udcff",
+        "acme:1",
+        "1-1-1",
+    ],
+)
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_a_cursor_that_is_none_is_refused_or_shows_a_page(odd: Acme, name: str, mark: str) -> None:
+    """Not all can be told from true ones: those of names are names."""
+    path, _ = LISTS[name]
+    caller = odd.caller("operator" if name == "organizations" else "owner")
+    cursors = [mark] if mark.isascii() else []
+    cursors.append(urlsafe_b64encode(mark.encode(errors="surrogateescape")).decode().rstrip("="))
+    for cursor in cursors:
+        query = urlencode({"cursor": cursor})
+        answer = caller.call("GET", f"{path}{'&' if '?' in path else '?'}{query}")
+        assert answer.status == 200 or answer.body["field"] == "cursor"

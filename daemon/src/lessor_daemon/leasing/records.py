@@ -87,6 +87,6 @@ def _is_seen(caller: Caller, record: LeaseRecord) -> bool:
 def _scan_cursor(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+    if not leases.is_cursor(cursor):
         raise invalid("cursor", "must be the `next` of an earlier page")
     return int(cursor)

@@ -93,6 +93,11 @@ async def find(store: Store, org: str, lease_id: bytes) -> LeaseRecord | None:
     return _parse(lease_id, packed) if packed else None
 
 
+def is_cursor(text: str) -> bool:
+    """Whether ``text`` may be a cursor of ``scan``: the store knows 64 bits of it."""
+    return text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < 1 << 64
+
+
 async def scan(store: Store, org: str, cursor: int, *, about: int) -> tuple[list[LeaseRecord], int]:
     """``about`` so many of an organization's leases; the cursor 0 begins and ends."""
     following, found = await store.attempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ _UNREGISTER = lua.load("unregister")
 _SWEEP = lua.load("sweep")
 
 MOST_ENDED_AT_ONCE = 500
+_ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,14 @@ async def sweep(
         )
     )
     return reading, Swept(*found)
+
+
+def is_entry_id(text: str) -> bool:
+    """Whether an entry of a stream may have this id: two numbers of 64 bits, not both 0."""
+    if not _ENTRY_ID.fullmatch(text):
+        return False
+    numbers = [int(part) for part in text.split("-")]
+    return any(numbers) and max(numbers) < 1 << 64
 
 
 async def past(store: Store, org: str, *, before: str, since: str, about: int) -> list[PastSession]:

@@ -12,9 +12,9 @@ from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.exports import JSON, export, wanted_format
 from lessor_daemon.http.paging import cursor_of, cursor_text, limit_of
+from lessor_daemon.store.sessions import is_entry_id
 
 from .forms import query_moment, query_text
-from .sessions import ENTRY_ID
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -38,7 +38,7 @@ async def audit(request: web.Request) -> web.Response:
     """200 with a page of entries, the newest first."""
     await authorize(request)
     mark = cursor_of(request)
-    if mark is not None and not ENTRY_ID.fullmatch(mark):
+    if mark is not None and not is_entry_id(mark):
         raise invalid("cursor", "must be the `next` of an earlier page")
     wanted = AuditFilter(
         action=query_text(request, "action"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from lessor_protocol.fields import invalid
@@ -15,6 +14,8 @@ from lessor_daemon.http.bodies import answer
 from lessor_daemon.http.context import DIRECTORY
 from lessor_daemon.http.exports import JSON, export, wanted_format
 from lessor_daemon.http.paging import cursor_of, cursor_text, limit_of
+from lessor_daemon.store.leases import is_cursor
+from lessor_daemon.store.sessions import is_entry_id
 
 from .forms import query_license, query_moment, query_text, read_optional_form
 
@@ -39,7 +40,6 @@ COLUMNS = (
     "text",
 )
 LIVE, PAST = "live", "past"
-ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 async def sessions(request: web.Request) -> web.Response:
@@ -104,11 +104,11 @@ async def _page(
     found = request.app[DIRECTORY].sessions
     org, limit, mark = request.match_info["org"], limit_of(request), cursor_of(request)
     if is_past:
-        if mark is not None and not ENTRY_ID.fullmatch(mark):
+        if mark is not None and not is_entry_id(mark):
             raise invalid("cursor", "must be the `next` of an earlier page")
         items, after = await found.past(org, wanted, mark, limit)
         return items, cursor_text(after) if after else None
-    if mark is not None and not (mark.isascii() and mark.isdigit() and len(mark) <= 20):
+    if mark is not None and not is_cursor(mark):
         raise invalid("cursor", "must be the `next` of an earlier page")
     items, number = await found.live(org, wanted, int(mark or 0), limit)
     return items, cursor_text(str(number)) if number else None
