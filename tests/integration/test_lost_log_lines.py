@@ -1,4 +1,4 @@
-"""A log that cannot be written: the disk is full, or nobody reads the pipe any more."""
+"""A log that cannot be written: a full disk, or a pipe whose reader is gone or has stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,33 @@ from support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FULL, NOBODY_READS = "full", "nobody reads"
+FULL, READER_GONE, READER_STOPPED = "full", "reader gone", "reader stopped"
 
 
-def opened(where: str) -> int:
+@pytest.fixture
+def stderr(request: pytest.FixtureRequest) -> Iterator[int]:
     """A descriptor that nothing can be written to."""
-    if where == FULL:
-        return os.open("/dev/full", os.O_WRONLY)
-    reader, writer = os.pipe()
-    os.close(reader)
-    return writer
+    if request.param == FULL:
+        descriptors = [os.open("/dev/full", os.O_WRONLY)]
+    else:
+        reader, writer = os.pipe()
+        descriptors = [writer, reader]
+    if request.param == READER_GONE:
+        os.close(descriptors.pop())
+    if request.param == READER_STOPPED:
+        fill(descriptors[0])
+    yield descriptors[0]
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def fill(pipe: int) -> None:
+    os.set_blocking(pipe, False)
+    for piece in (b"x" * 4096, b"x"):
+        with suppress(BlockingIOError):
+            while True:
+                os.write(pipe, piece)
+    os.set_blocking(pipe, True)
 
 
 @pytest.fixture
@@ -35,15 +53,13 @@ def serve(tmp_path: Path, free_port: int) -> Iterator[Callable[..., subprocess.P
     started: list[subprocess.Popen[bytes]] = []
     (tmp_path / "bootstrap.toml").write_text(BOOTSTRAP)
 
-    def start(where: str, *options: str) -> subprocess.Popen[bytes]:
-        stderr = opened(where)
+    def start(stderr: int, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lessor_daemon", "--listen", f"127.0.0.1:{free_port}"]
         command += ["--data-dir", str(tmp_path / "data"), "--log-level", "debug"]
         command += ["--bootstrap", str(tmp_path / "bootstrap.toml"), *options]
         started.append(
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, env=clean_environ())
         )
-        os.close(stderr)
         return started[-1]
 
     yield start
@@ -69,16 +85,16 @@ def store_pid(daemon: int) -> int | None:
 
 
 @pytest.mark.parametrize("options", [(), ("--log-format", "json"), ("--workers", "2")])
-@pytest.mark.parametrize("where", [FULL, NOBODY_READS])
+@pytest.mark.parametrize("stderr", [FULL, READER_GONE, READER_STOPPED], indirect=True)
 def test_a_daemon_whose_log_cannot_be_written_serves_mends_its_store_and_drains(
     serve: Callable[..., subprocess.Popen[bytes]],
     free_port: int,
     tmp_path: Path,
-    where: str,
+    stderr: int,
     options: tuple[str, ...],
 ) -> None:
     url = f"http://127.0.0.1:{free_port}"
-    daemon = serve(where, *options)
+    daemon = serve(stderr, *options)
     wait_until(lambda: is_ready(url), 30, "the daemon to serve")
     caller = Caller(url, (tmp_path / "ci.key").read_text().strip())
     lease = caller.acquire().body["lease"]

@@ -36,11 +36,11 @@ def logging_as_before() -> Iterator[None]:
     logs.unbind()
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, TextIO]]:
+@pytest.fixture(params=[True, False], ids=["blocking", "non-blocking"])
+def pipe(request: pytest.FixtureRequest) -> Iterator[tuple[int, TextIO]]:
     """A pipe that takes no more than it has room for, like a disk that is full in between."""
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    os.set_blocking(writer, request.param)
     os.set_blocking(reader, False)
     with open(writer, "w", encoding="utf-8") as stream:  # noqa: PTH123  # a descriptor
         yield reader, stream

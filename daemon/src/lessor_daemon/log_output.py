@@ -1,7 +1,7 @@
 """Where the lines of the log go, and what becomes of those that cannot be written.
 
-The disk that a log stands on fills up, and who reads a pipe goes away. That is no reason for a
-daemon to end, nor for a call to fail: such a line is lost, and counted.
+The disk that a log stands on fills up; who reads a pipe goes away, or stops reading. That is no
+reason for a daemon to end or stand still, nor for a call to fail: such a line is lost, and counted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
+import stat
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+PATIENCE_MS = 50
+"""So long a line waits for a reader that lags behind; after that none waits until it reads on."""
 
 
 class LogOutput:
@@ -28,10 +33,16 @@ class LogOutput:
         self._stream = stream
         self._lock = threading.Lock()
         self._is_torn = False
+        self._patience_ms = PATIENCE_MS
         self._fd: int | None = None
+        self._room: select.poll | None = None
+        """Asked where somebody must read what is written."""
         if stream is not None:
             with contextlib.suppress(io.UnsupportedOperation):  # one in memory
                 self._fd = stream.fileno()
+        if self._fd is not None and not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self._room = select.poll()
+            self._room.register(self._fd, select.POLLOUT)
 
     @property
     def is_terminal(self) -> bool:
@@ -66,6 +77,17 @@ class LogOutput:
         text = "\n" + text if self._is_torn else text
         rest = memoryview(text.encode(self._stream.encoding or "utf-8", "backslashreplace"))
         while rest:
-            done = os.write(self._fd, rest)
+            self._wait_for_room()
+            # No more than what fits for certain: the rest would wait in the kernel.
+            done = os.write(self._fd, rest[: select.PIPE_BUF])
             self._is_torn = rest[done - 1] != ord("\n")
             rest = rest[done:]
+
+    def _wait_for_room(self) -> None:
+        """Raises ``OSError`` when nobody reads."""
+        if self._room is None:
+            return
+        if not self._room.poll(self._patience_ms):
+            self._patience_ms = 0
+            raise OSError("nobody reads what was written before")
+        self._patience_ms = PATIENCE_MS
