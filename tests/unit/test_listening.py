@@ -88,7 +88,7 @@ def test_watches_that_do_not_come_through_are_tried_less_and_less_often() -> Non
 
 def test_a_server_that_does_not_know_watches_is_not_asked_again() -> None:
     listening = begun()
-    assert hear(listening, Problem("not_found", "")) is None
+    assert hear(listening, Problem("method_not_allowed", "")) is None
     assert periods_skipped(listening, 2) == -1
 
 

@@ -29,7 +29,7 @@ LONGEST_LEAD_MS = 250
 """So long before a renewal is due the server answers; a tenth of the pace if that is less."""
 MOST_SKIPPED = 32
 """Renewals between two tries where watches do not come through."""
-_UNKNOWN_TO_SERVER = ("not_found", "method_not_allowed")
+_UNKNOWN_TO_SERVER = "method_not_allowed"
 
 
 class Listening:
@@ -69,7 +69,7 @@ class Listening:
         try:
             answer = server.watch(lease_id, seen, wait_ms, max(1, until_ms - began_ms))
         except Problem as problem:
-            if problem.code in _UNKNOWN_TO_SERVER:
+            if problem.code == _UNKNOWN_TO_SERVER:
                 self._is_possible = False
             self._failed()
             return None

@@ -40,8 +40,10 @@ _MEDIA_TYPES = {
     codec.PROBLEM_JSON: codec.JSON,
 }
 
-_ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal"})
-"""Trouble of one daemon: where several URLs are known, the next one may be well."""
+NOT_FOUND = "not_found"
+_ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal", NOT_FOUND})
+"""Trouble of one daemon, or of one URL whose path leads elsewhere: where several URLs are known,
+the next one may be well."""
 _HELD_SLACK_MS = 1_000
 """So much longer than it is held may the answer to an acquire take."""
 
@@ -69,7 +71,9 @@ class Server:
         """Ask for a seat; the same request again gets the same answer."""
         held_ms = request.hold_ms + _HELD_SLACK_MS if request.hold_ms else 0
         message = request.to_wire()
-        status, answer = self._call("POST", "/v1/leases", timeout_ms, message, held_ms=held_ms)
+        status, answer = self._call(
+            "POST", "/v1/leases", timeout_ms, message, held_ms=held_ms, read=read_served
+        )
         if status == 202:
             return _understood(Queued.from_wire, answer)
         return _understood(lambda value: Lease.from_wire(_member(value, "lease")), answer)
@@ -78,7 +82,9 @@ class Server:
         """Keep leases."""
         message = RenewRequest(renewals).to_wire()
         try:
-            _, answer = self._call("POST", "/v1/leases/renew", timeout_ms, message)
+            _, answer = self._call(
+                "POST", "/v1/leases/renew", timeout_ms, message, read=read_served
+            )
         except UsageError as error:
             raise NoAnswer(str(error)) from None  # it may pass, and a seat is held until then
         return _understood(RenewAnswer.from_wire, answer)
@@ -103,7 +109,7 @@ class Server:
             response = link.request("POST", "/v1/leases/watch", headers, body, until_ms)
         except UsageError as error:
             raise NoAnswer(str(error)) from None
-        return _understood(WatchAnswer.from_wire, read_answer(link, response)[1])
+        return _understood(WatchAnswer.from_wire, read_served(link, response)[1])
 
     def release(self, lease_id: bytes, timeout_ms: int) -> None:
         """Give a seat, or a place in the queue, back. May be repeated."""
@@ -111,7 +117,8 @@ class Server:
 
     def whoami(self, timeout_ms: int) -> dict[str, object]:
         """What the key is: ``organization``, ``key``, ``default_license`` (or null)."""
-        return _understood(_object, self._call("GET", "/v1/whoami", timeout_ms)[1])
+        _, answer = self._call("GET", "/v1/whoami", timeout_ms, read=read_served)
+        return _understood(_object, answer)
 
     def licenses(self, organization: str, timeout_ms: int) -> list[dict[str, object]]:
         """The licenses of the key's organization and how much of each is in use."""
@@ -152,11 +159,13 @@ class Server:
         message: object = None,
         *,
         held_ms: int = 0,
+        read: Callable[[Link, Response], tuple[int, object]] | None = None,
     ) -> tuple[int, object]:
         """Ask the current server, and where it is in trouble the others, within the time.
 
         ``held_ms`` is how long the answer may be held back: nobody is asked who has less time for
-        it. Raises ``UsageError`` only where no server can be asked at all.
+        it. ``read`` is ``read_answer`` unless given. Raises ``UsageError`` only where no server can
+        be asked at all.
         """
         until_ms = now_ms() + timeout_ms
         headers, body = self._headers, b""
@@ -171,7 +180,7 @@ class Server:
                 response = link.request(
                     method, path, headers, body, until_ms, connected_by_ms=by_ms
                 )
-                return read_answer(link, response)
+                return (read or read_answer)(link, response)
             except (NoAnswer, UsageError) as error:
                 troubles.append(error)
             except Problem as problem:
@@ -217,6 +226,21 @@ def read_answer(link: Link, response: Response) -> tuple[int, object]:
             raise NoAnswer(f"{link.name} answered {status} ({clean(value['code'])})")
         raise Problem.from_wire(value, status)
     raise NoAnswer(_explain_stranger(link, response))
+
+
+def read_served(link: Link, response: Response) -> tuple[int, object]:
+    """As ``read_answer``, of a call that every Lessor serves: who does not know it is none."""
+    try:
+        return read_answer(link, response)
+    except Problem as problem:
+        if problem.code == NOT_FOUND:
+            raise no_lessor_at(link.url) from None
+        raise
+
+
+def no_lessor_at(url: str) -> NoAnswer:
+    """What it means that a call which every Lessor serves is not found."""
+    return NoAnswer(f"{url} (LESSOR_URL) leads to no Lessor: nothing is served at that path")
 
 
 def _explain_stranger(link: Link, response: Response) -> str:

@@ -47,6 +47,7 @@ class Link:
             self._proxy = proxy_for(self._server, environ or {})
         except ValueError as error:
             raise UsageError(str(error)) from None
+        self.url = url
         self._ca_file = ca_file
         self._wait = wait
         self._first_hop = self._proxy or self._server

@@ -13,7 +13,7 @@ from lessor_protocol.errors import Problem
 from lessor import __version__
 from lessor.clock import now_ms
 from lessor.errors import Denied, NoAnswer
-from lessor.server import quote, read_answer
+from lessor.server import quote, read_answer, read_served
 from lessor.transport import Link, connected_by
 
 TYPE_CHECKING = False
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     Item = dict[str, object]
     Query = Mapping[str, str | int | bool | None]
+    Read = Callable[[Link, Response], tuple[int, object]]
 
 TIMEOUT_MS = 30_000
 PAGE = 500
 """Items that are asked for at once; the most that a server gives."""
 
+_NOT_FOUND = 404
 _ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal"})
 
 
@@ -66,7 +68,7 @@ class Api:
     def org(self) -> str:
         """The path of the key's organization. Raises ``Denied`` for an operator's key."""
         if not self._org:
-            slug = self.get("/v1/whoami").value.get("organization")
+            slug = self.whoami().get("organization")
             if not isinstance(slug, str):
                 raise Denied(
                     "an operator's key belongs to no organization: it creates and removes them "
@@ -74,6 +76,11 @@ class Api:
                 )
             self._org = f"/v1/orgs/{quote(slug)}"
         return self._org
+
+    def whoami(self) -> Item:
+        """What the key is. Every Lessor tells: where that is not found there is none."""
+        link, response = self._look("/v1/whoami", {}, codec.MSGPACK, read=read_served)
+        return _answer(link, response, read_served).value
 
     def get(self, path: str, query: Query | None = None) -> Answer:
         """Look at one thing."""
@@ -159,8 +166,13 @@ class Api:
         for link in self._links:
             link.close()
 
-    def _look(self, path: str, query: Query, accept: str) -> tuple[Link, Response]:
-        """Ask the current server, and where it is in trouble the others."""
+    def _look(
+        self, path: str, query: Query, accept: str, read: Read = read_answer
+    ) -> tuple[Link, Response]:
+        """Ask the current server, and where it is in trouble the others.
+
+        ``read`` says whether it is: it raises for an answer that is none of a well server's.
+        """
         until_ms = now_ms() + TIMEOUT_MS
         headers = [*self._headers, ("Accept", accept)]
         troubles: list[str] = []
@@ -172,9 +184,10 @@ class Api:
                 response = link.request(
                     "GET", target, headers, b"", until_ms, connected_by_ms=by_ms
                 )
-                if response.status < 500 or links_left == 1:
+                is_doubtful = response.status >= 500 or response.status == _NOT_FOUND
+                if not is_doubtful or links_left == 1:
                     return link, response
-                read_answer(link, response)
+                read(link, response)
             except NoAnswer as error:
                 troubles.append(str(error))
             except Problem as problem:
@@ -188,8 +201,8 @@ class Api:
         self._current = (self._current + 1) % len(self._links)
 
 
-def _answer(link: Link, response: Response) -> Answer:
-    _, value = read_answer(link, response)
+def _answer(link: Link, response: Response, read: Read = read_answer) -> Answer:
+    _, value = read(link, response)
     if not isinstance(value, dict):
         raise NoAnswer(f"the answer of {link.name} cannot be understood: it is no object")
     return Answer(value, response.headers.get("etag", ""))

@@ -44,6 +44,7 @@ STREAM_AGAIN_SECONDS = 30.0
 """How long calls go by HTTP before the stream is tried once more."""
 STREAM_SOON_SECONDS = 1.0
 """The same where the server itself said that it is not ready, or does not know the key."""
+_NOT_FOUND = 404
 _PASSING = frozenset({401, 403, 429, 500, 502, 503, 504})
 
 _log = logging.getLogger("lessor")
@@ -184,7 +185,7 @@ class Link:
         if not refusals:
             raise NoAnswer("; ".join(troubles))
         # First who surely is there and will do without a stream: who says nothing may be frozen.
-        by_http, refusal = min(refusals, key=lambda one: not one[1].is_for_good)
+        by_http, refusal = min(refusals, key=lambda one: one[1].rank)
         self._plan_stream(by_http, refusal)
         self._way_by_http = by_http
         return HttpTransport(self._session, by_http)
@@ -277,9 +278,15 @@ class _StreamRefused(Exception):
         self.status = status
 
     @property
-    def is_for_good(self) -> bool:
-        """Whether the answer says that there are no streams, rather than none now."""
-        return self.status != 0 and self.status not in _PASSING
+    def rank(self) -> int:
+        """The lower, the likelier it is that calls are served by HTTP.
+
+        First who says that there are no streams, rather than none now; last who does not know the
+        path, for the URL may lead to no Lessor.
+        """
+        if self.status == _NOT_FOUND:
+            return 2
+        return 0 if self.status != 0 and self.status not in _PASSING else 1
 
 
 def session_timeout() -> aiohttp.ClientTimeout:

@@ -30,7 +30,7 @@ GATHER_SECONDS = 0.5
 """Leases that begin or end within so long change the watch once: who is over in a moment pays
 nothing."""
 LONGEST_PAUSE_SECONDS = 60.0
-_UNKNOWN_TO_SERVER = ("not_found", "method_not_allowed")
+_UNKNOWN_TO_SERVER = "method_not_allowed"
 
 
 class Listening:
@@ -72,7 +72,7 @@ class Listening:
         try:
             answer = await self._calls.watch(watched, HELD_MS, HELD_MS + LATE_MS)
         except Problem as problem:
-            is_unknown = problem.code in _UNKNOWN_TO_SERVER
+            is_unknown = problem.code == _UNKNOWN_TO_SERVER
             self._tire(LONGEST_PAUSE_SECONDS if is_unknown else 0)
             return
         except NoAnswer:

@@ -16,6 +16,7 @@ from lessor_protocol import codec, frames
 from lessor_protocol.errors import Problem
 
 from lessor.errors import NoAnswer
+from lessor.server import NOT_FOUND, no_lessor_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,11 @@ class HttpTransport:
         return await self.request(method, path, data)
 
     async def request(self, method: str, path: str, data: bytes = b"") -> tuple[int, object]:
-        """Any request. Raises ``NoAnswer``, also when a stranger answers."""
+        """Any request. Raises ``NoAnswer``, also when a stranger answers.
+
+        All that are made here but a release, which may name a lease that nobody knows, are served
+        by every Lessor: where one is not found there is no Lessor.
+        """
         headers = (
             {**self._way.headers, "Content-Type": codec.MSGPACK} if data else self._way.headers
         )
@@ -167,9 +172,13 @@ class HttpTransport:
             raise NoAnswer(f"{self.name}: {str(error) or type(error).__name__}") from error
         if response.status == 204:
             return 204, None
-        return response.status, self._decode(response.status, response.content_type, content)
+        body = self._decode(response.status, response.content_type, content)
+        if body.get("code") == NOT_FOUND and method != "DELETE":
+            self.over.set()
+            raise no_lessor_at(self._way.url)
+        return response.status, body
 
-    def _decode(self, status: int, content_type: str, content: bytes) -> object:
+    def _decode(self, status: int, content_type: str, content: bytes) -> dict[str, object]:
         media_type = _MEDIA_TYPES.get(content_type)
         value: object = None
         if media_type is not None:

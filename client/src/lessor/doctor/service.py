@@ -61,7 +61,7 @@ def key_and_license(config: ClientConfig) -> Iterator[Finding]:
     """What the key is, and whether the license that a run would use is there."""
     api = Api(config)
     try:
-        me = api.get("/v1/whoami").value
+        me = api.whoami()
         yield _key(me)
         if isinstance(me.get("organization"), str):
             yield _license(api, config.license or me.get("default_license"))
