@@ -62,6 +62,8 @@ class Channel:
 
     def send(self, kind: str, body: object = None) -> None:
         """Send without waiting; nothing if the other process has ended."""
+        if self._writer.is_closing():  # to write nonetheless is an error of uvloop's
+            return
         packed = pickle.dumps((kind, body))
         self._writer.write(_LENGTH.pack(len(packed)) + packed)
 

@@ -61,8 +61,8 @@ class Worker:
         self._asked: dict[int, asyncio.Future[Report]] = {}
         self._questions = 0
 
-    async def report(self) -> Report:
-        """Its metrics, or the last ones known if it does not answer in time."""
+    async def report(self) -> None:
+        """Have ``last_report`` be what it counts now, if it answers in time."""
         self._questions += 1
         number = self._questions
         future = self._asked[number] = asyncio.get_running_loop().create_future()
@@ -74,7 +74,6 @@ class Worker:
             _log.warning("worker_does_not_report", worker_pid=self.process.pid)
         finally:
             del self._asked[number]
-        return self.last_report
 
     def reported(self, number: int, report: Report) -> None:
         """It has answered."""
@@ -179,12 +178,15 @@ class Workers:
             if not self._stopping.is_set():
                 _log.error("worker_exited", number=number, worker_pid=pid, code=code)
         finally:
-            del self._running[number]
-            worker.ended()
-            gone = counted(worker.last_report)
-            self._counted_by_the_dead = merge([self._counted_by_the_dead, gone])
+            self._is_over(number)
             worker.channel.close()
             await end_child(worker.process)
+
+    def _is_over(self, number: int) -> None:
+        worker = self._running.pop(number)
+        worker.ended()
+        gone = counted(worker.last_report)
+        self._counted_by_the_dead = merge([self._counted_by_the_dead, gone])
 
     async def _start_worker(self) -> Worker:
         ours, theirs = socket.socketpair()
@@ -240,9 +242,10 @@ class Workers:
     async def _collect(self, asking: Worker, number: int) -> None:
         """Send ``asking`` what all others have counted."""
         others = [one for one in self._running.values() if one is not asking]
-        reports = await asyncio.gather(*(one.report() for one in others))
-        own = self._metrics.report()
-        merged = merge([own, self._counted_by_the_dead, *reports])
+        await asyncio.gather(*(one.report() for one in others))
+        # Who has died meanwhile is among the dead, and must not be counted twice.
+        reports = [one.last_report for one in self._running.values() if one is not asking]
+        merged = merge([self._metrics.report(), self._counted_by_the_dead, *reports])
         asking.channel.send(control.COLLECT, (number, merged))
 
     async def _drain(self, signals: StopSignals, kept: list[asyncio.Task[None]]) -> None:
