@@ -1,24 +1,21 @@
 """The agent: renews the lease while the command runs, and serves signals and the leash.
 
 It drives ``lessor_protocol.lease`` and decides nothing about deadlines itself. While a request is
-in flight it goes on serving signals and the leash: ``_wait`` is what the transport waits with.
+in flight it goes on serving signals and the leash, see ``waiting``.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 
 from lessor_protocol import lease
-from lessor_protocol.duration import format_duration
 from lessor_protocol.errors import Problem
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Renewal
 
 from lessor import exits
 from lessor.clock import now_ms
-from lessor.connection import TimedOut
 from lessor.errors import LessorError, NoAnswer, UsageError
 from lessor.listening import Listening
 from lessor.server import Server
@@ -30,6 +27,8 @@ from .leashed import Leashed, LeashFailed
 from .notices import Notices
 from .seeking import Seeker
 from .signals import ENDING, signal_name
+from .telling import Telling
+from .waiting import Waiting
 from .watch import AT_DEADLINE
 
 TYPE_CHECKING = False
@@ -47,12 +46,8 @@ if TYPE_CHECKING:
     from .terminal import Terminal
     from .wire import Line
 
-_LONGEST_POLL_MS = 250
-# A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
 _LAST_TRY_MS = 1_000
 """After no server was reached: a lost reply may have granted a seat, so one release is tried."""
-
-_NOT_RENEWED = "no renewal came through and the seat ends"
 
 WHY_LOST = "lost"
 _LOSS = frozenset({WHY_LOST, AT_DEADLINE})
@@ -94,9 +89,16 @@ class Agent:
         self._inbox = inbox
         self._narrator = narrator
         self._events = events
-        self._offline = offline
-        self._server: Server = offline or Server(config, wait=self._wait)
+        self._telling = Telling(
+            narrator,
+            events,
+            warn_on_lost=options.warn_on_lost,
+            why_it_ends=offline.why_it_ends if offline else "",
+        )
         self._leashed = Leashed(line, leash_pid, options, cgroup, self._on_leash_message)
+        waiting = Waiting(self._leashed, inbox, self._serve)
+        self._pause = waiting.pause
+        self._server: Server = offline or Server(config, wait=waiting)
         self._job = Job(self._leashed, terminal, inbox, narrator)
         self._notices = Notices(
             options.on_notice,
@@ -108,9 +110,6 @@ class Agent:
         )
         self._listening = Listening(is_possible=offline is None)
         self._settings: dict[str, str] = {}
-        self._poller = select.poll()
-        self._poller.register(self._leashed.fileno(), select.POLLIN)
-        self._poller.register(inbox.fileno(), select.POLLIN)
         self._seeker = Seeker(
             options=options,
             license=license,
@@ -125,7 +124,6 @@ class Agent:
         self._state = self._seeker.state
         self._is_seeking = True
         self._idleness: Idleness | None = None
-        self._loss_told = False
         self._unstartable: Unstartable | None = None
 
     def run(self) -> int:
@@ -141,8 +139,7 @@ class Agent:
             return exits.BY_SIGNAL + withdrawn.signum
         except LeashFailed as failure:
             self._job.regain_terminal()
-            self._narrator.fail(f"{failure}: the command was killed")
-            self._events.emit("stopped", why="leash", leash=str(failure))
+            self._telling.stopped("leash", None, leash=str(failure))
             self._give_back(lease.RELEASE_PATIENCE_MS)
             return exits.LESSOR_FAILED
         except Exception as error:
@@ -178,28 +175,18 @@ class Agent:
         self._start(granted)
         self._hold(granted)
         self._leashed.send("mine")
-        self._tell_stopped()
+        leashed = self._leashed
+        self._telling.stopped(leashed.gone_why, leashed.status, is_lost=self._is_lost)
         if not self._give_back(lease.RELEASE_PATIENCE_MS):
-            self._narrator.fail("no server took the seat back; it is free again after its deadline")
+            self._telling.not_returned()
         return self._exit_code()
 
     # Holding it ---------------------------------------------------------------------------------
 
     def _start(self, granted: Lease) -> None:
-        lease_id = format_lease_id(granted.lease_id)
-        self._narrator.detail(
-            f"seat of {granted.license} granted: lease {lease_id}, token {granted.token}"
-        )
-        self._events.emit(
-            "granted",
-            lease_id=lease_id,
-            license=granted.license,
-            seats=granted.seats,
-            token=granted.token,
-            ttl=granted.ttl_ms / 1000,
-        )
+        self._telling.granted(granted)
         self._settings = {
-            "LESSOR_LEASE_ID": lease_id,
+            "LESSOR_LEASE_ID": format_lease_id(granted.lease_id),
             "LESSOR_FENCING_TOKEN": str(granted.token),
             "LESSOR_LICENSE": granted.license,
             "LESSOR_COUNT": str(granted.seats),
@@ -218,8 +205,10 @@ class Agent:
     def _hold_on(self, granted: Lease) -> None:
         now = now_ms()
         self._state = lease.passed(self._state, now)
-        if self._state.phase == lease.LOST and not self._loss_told:
-            self._lose()
+        if self._state.phase == lease.LOST and not self._telling.is_loss_told:
+            self._telling.lost(self._state)
+            if not self._options.warn_on_lost:
+                self._leashed.stop(WHY_LOST)
         is_due = lease.next_request(self._state, now) == lease.SEND_RENEW
         if is_due and self._leashed.is_current:
             self._renew(granted, now)
@@ -255,7 +244,7 @@ class Agent:
         else:
             self._take_renewal(answer, failures)
         if self._state.failures > failures:
-            self._tell_renew_failed()
+            self._telling.renew_failed(self._state)
 
     def _idle_ms(self, now: int) -> int | None:
         if self._idleness is None or not self._leashed.child_pid:
@@ -275,7 +264,7 @@ class Agent:
         if self._state.phase == lease.HELD:
             self._leashed.hold(self._state.deadline_ms, self._state.ttl_ms)
             if failures:
-                self._narrator.say("the lease is renewed again")
+                self._telling.renewed_again()
         self._take_notices(answer.notices)
 
     def _take_lost(self, found: list[Lost]) -> bool:
@@ -292,55 +281,7 @@ class Agent:
             if self._idleness is not None:
                 self._idleness.overlook_output(self._leashed.pid, self._leashed.child_pid)
 
-    def _lose(self) -> None:
-        self._loss_told = True
-        state = self._state
-        self._events.emit("lost", code=state.code, reason=state.reason)
-        why = state.reason or state.code
-        if self._options.warn_on_lost:
-            self._narrator.fail(f"THE LEASE IS LOST ({why}): the command runs on without a seat")
-        else:
-            self._narrator.fail(f"the lease is lost ({why}): the command is stopped")
-            self._leashed.stop(WHY_LOST)
-
-    def _tell_renew_failed(self) -> None:
-        state = self._state
-        left_ms = max(0, state.deadline_ms - now_ms())
-        self._events.emit(
-            "renew_failed", code=state.code, reason=state.reason, deadline_in=left_ms / 1000
-        )
-        text = f"renewing failed, the seat holds for {format_duration(left_ms)}: {state.reason}"
-        (self._narrator.say if state.failures == 1 else self._narrator.detail)(text)
-
-    # Waiting: signals and the leash are served at once, whatever else is under way ----------------
-
-    def _wait(self, fd: int, for_write: bool, until_ms: int) -> None:
-        """What the transport waits with. Raises ``TimedOut``, or aborts the request."""
-        if not self._wait_for(fd, select.POLLOUT if for_write else select.POLLIN, until_ms):
-            raise TimedOut
-
-    def _pause(self, until_ms: int) -> None:
-        """Wait for something to happen, at most until then."""
-        self._wait_for(None, 0, until_ms)
-
-    def _wait_for(self, fd: int | None, event: int, until_ms: int) -> bool:
-        """Whether ``fd`` is ready. Without one, return after anything was served."""
-        if fd is not None:
-            self._poller.register(fd, event)
-        try:
-            while True:
-                limit_ms = min(self._leashed.wake_in_ms, _LONGEST_POLL_MS)
-                left_ms = until_ms - now_ms()
-                ready = self._poller.poll(max(0, min(left_ms, limit_ms)))
-                # Even when ``fd`` is ready too: a signal must not wait for its turn behind it.
-                self._serve()
-                if any(ready_fd == fd for ready_fd, _ in ready):
-                    return True
-                if left_ms <= 0 or (fd is None and ready):
-                    return False
-        finally:
-            if fd is not None:
-                self._poller.unregister(fd)
+    # Served while it waits ------------------------------------------------------------------------
 
     def _serve(self) -> None:
         """Raises ``TreeGone``, ``LeashFailed`` or ``Withdrawn`` when there is no going on."""
@@ -361,32 +302,17 @@ class Agent:
 
     def _on_leash_message(self, word: str, fields: list[str]) -> None:
         if word == "started":
-            self._events.emit(
-                "started",
-                agent_pid=os.getpid(),
-                leash_pid=self._leashed.pid,
-                child_pid=int(fields[0]),
-            )
-            self._narrator.detail(f"the command runs as pid {fields[0]}")
+            self._telling.started(self._leashed.pid, int(fields[0]))
         elif word == "unstartable":
             self._unstartable = Unstartable(int(fields[0]), fields[1])
         elif word == "stopped":
             self._job.child_stopped(int(fields[0]), self._state.deadline_ms)
         elif word == "leftover":
-            self._narrator.say(
-                f"the command left {fields[0]} running, which are stopped: {fields[1]}"
-            )
-            self._events.emit("notice", notice={"code": "leftover", "processes": fields[1]})
+            self._telling.left_over(*fields)
         elif word == "stopping" and fields[0] == AT_DEADLINE:
-            why = self._offline.why_it_ends if self._offline else _NOT_RENEWED
-            self._narrator.fail(f"the command is stopped: {why}")
+            self._telling.stopping_at_deadline(self._state)
 
     # The end ------------------------------------------------------------------------------------
-
-    def _tell_stopped(self) -> None:
-        status = self._leashed.status
-        code = None if status is None else os.waitstatus_to_exitcode(status)
-        self._events.emit("stopped", why=self._leashed.gone_why, exit=code)
 
     def _give_back(self, patience_ms: int) -> bool:
         """Give back what may have been granted. A signal meanwhile ends the attempt."""
@@ -400,18 +326,25 @@ class Agent:
         except (Withdrawn, LeashFailed, TreeGone, UsageError):
             return False
         if done:
-            self._events.emit("released", lease_id=format_lease_id(self._lease_id))
+            self._telling.returned(self._lease_id)
         return done
 
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the command was stopped, or never started, for want of a lease."""
+        if self._unstartable is not None:
+            return False
+        return self._leashed.gone_why in _LOSS or self._leashed.status is None
+
     def _exit_code(self) -> int:
-        status = self._leashed.status
         if self._unstartable is not None:
             trouble = self._unstartable
             self._narrator.fail(f"{self._options.command[0]}: {trouble}")
             if trouble.is_shortage:
                 return exits.LESSOR_FAILED
             return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
-        if self._leashed.gone_why in _LOSS or status is None:
+        status = self._leashed.status
+        if self._is_lost or status is None:
             return exits.LOST
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
