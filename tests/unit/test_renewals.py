@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from lessor_daemon import logs
 from lessor_daemon.leasing import renewals as module
 from lessor_daemon.leasing.renewals import Renewals
 from lessor_protocol.errors import Problem
@@ -226,3 +227,22 @@ async def test_only_requests_of_several_leases_wait_a_moment_for_more(
             for size in sizes:
                 collected.submit("acme", ids(*range(size)), lambda _: None)
         assert bool(pauses) is waits, sizes
+
+
+async def test_what_a_batch_logs_carries_its_organization_and_nothing_of_the_first_caller() -> None:
+    bound: list[dict[str, object]] = []
+    told: list[dict[str, object]] = []
+
+    async def flush(_org: str, renewals: Sequence[Renewal]) -> list[Result]:
+        bound.append(dict(logs.bound()))
+        return [1] * len(renewals)
+
+    async with asyncio.TaskGroup() as group:
+        collected = Renewals(flush, group)
+        logs.bind(request="r1", key="k1", org="acme", lease="one")
+        collected.submit("acme", ids(1), lambda _: told.append(dict(logs.bound())))
+        assert logs.bound()["request"] == "r1", "the caller's own lines keep theirs"
+        logs.unbind()
+        collected.submit("acme", ids(2), lambda _: told.append(dict(logs.bound())))
+    assert bound == [{"org": "acme"}]
+    assert told == [{"org": "acme"}] * 2

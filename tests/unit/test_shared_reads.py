@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lessor_daemon import logs
 from lessor_daemon.shared_reads import SharedReads
 
 
@@ -79,3 +80,16 @@ async def test_what_is_forgotten_while_it_is_read_is_not_shared_with_who_asks_la
     after.ends.set_result("new")
     assert await late == "new"
     assert outdated == ["kre"], "the second read is up to date"
+
+
+async def test_what_it_logs_carries_no_ids_of_who_asked_first() -> None:
+    reads: SharedReads[str, dict[str, object]] = SharedReads()
+
+    async def bound() -> dict[str, object]:
+        return dict(logs.bound())
+
+    logs.bind(request="r1")
+    try:
+        assert await reads.read("kre", bound) == {}
+    finally:
+        logs.unbind()

@@ -7,6 +7,7 @@ same time would read it.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class SharedReads(Generic[Key, Value]):
         """What ``read()`` answers, or the one that is under way. Raises what it raises."""
         task = self._under_way.get(key)
         if task is None:
-            task = self._under_way[key] = asyncio.create_task(read())
+            # Without the ids of the first who asked: others share it.
+            task = self._under_way[key] = asyncio.create_task(read(), context=Context())
             task.add_done_callback(lambda done: self._has_read(key, done))
         # Whoever goes away meanwhile does not take the others' answer along.
         return await asyncio.shield(task)

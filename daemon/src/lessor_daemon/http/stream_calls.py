@@ -287,6 +287,7 @@ class StreamCalls:
         finally:
             self._serving.call_ends()
             self._observe(op, time.perf_counter() - began)
+            logs.unbind()  # requests that it held up may be read now
             stream.done(cost)
 
     def _fail(self, stream: Stream, seq: int, error: Exception) -> None:

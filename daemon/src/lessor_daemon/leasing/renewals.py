@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lessor_protocol.errors import Problem
 from lessor_protocol.message import MAX_RENEWALS
 
+from lessor_daemon import logs
 from lessor_daemon.store.scripts import Renewed
 
 if TYPE_CHECKING:
@@ -162,6 +163,9 @@ class Renewals:
     async def _work_off(self, org: str, line: _Line) -> None:
         """Flush batch after batch until nobody waits; then the next renewal starts anew."""
         me, loop = asyncio.current_task(), asyncio.get_running_loop()
+        # It began in somebody's call, and what it logs is about others as well.
+        logs.unbind()
+        logs.bind(org=org)
         try:
             while line.requests:
                 if line.gains_by_waiting:
