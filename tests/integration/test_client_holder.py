@@ -244,7 +244,7 @@ def test_waiting_is_told_once_while_nothing_changes(
     assert shell.server.count("acquire") > 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_while_waiting_withdraws_the_place(
     shell: Shell, worker: subprocess.Popen[bytes], number: signal.Signals
 ) -> None:
@@ -258,6 +258,24 @@ def test_a_signal_while_waiting_withdraws_the_place(
     waiting.send_signal(number)
     assert waiting.wait(10) == 128 + number
     assert not shell.server.waiting
+
+
+def test_a_terminal_that_closes_does_not_end_a_wait_that_was_made_deaf_to_it(
+    shell: Shell, worker: subprocess.Popen[bytes]
+) -> None:
+    shell.acquire("--while-pid", str(worker.pid))
+    lessor = [sys.executable, "-m", "lessor", "acquire", "--while-pid", str(worker.pid)]
+    waiting = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *lessor],
+        env=shell.environ(),
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: shell.server.waiting, what="a place in the queue")
+    waiting.send_signal(signal.SIGHUP)
+    asked = shell.server.count("acquire")
+    wait_until(lambda: shell.server.count("acquire") > asked + 1, what="it to ask on")
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(10) == 128 + signal.SIGTERM
 
 
 def test_a_lost_lease_ends_the_holder_and_leaves_the_process_alone(

@@ -68,7 +68,7 @@ def test_the_code_for_no_seat_can_be_chosen(start: Start) -> None:
     assert start("-l", "kre", "-n", "-E", "33", "--", "true").wait() == 33
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.usefixtures("holder")
 def test_a_signal_while_waiting_gives_the_place_back(
     start: Start, server: FakeServer, signum: signal.Signals

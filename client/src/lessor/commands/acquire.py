@@ -47,6 +47,9 @@ _RETELL_EVERY_MS = 30_000
 _STOP_MS = 10_000
 """How long a holder may take to give the seat back, before we do."""
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Beside SIGINT, which Python itself makes an exception of."""
+
 _CAN_NOT_WATCH_INIT = (
     "the parent of the calling shell is process 1, which would keep the seat until this machine "
     "stops: say which process uses the seat with --while-pid"
@@ -56,7 +59,9 @@ _CAN_NOT_WATCH_INIT = (
 def main(argv: list[str]) -> int:
     """Run the command."""
     options = _parse(argv)
-    signal.signal(signal.SIGTERM, _leave)
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _leave)
     config = configuration.load(os.environ)
     for warning in config.warnings:
         say(warning)
@@ -107,7 +112,11 @@ def main(argv: list[str]) -> int:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as if by the signal, but by way of what gives a place or a seat back."""
+    """End as if by the signal, but by way of what gives a place or a seat back.
+
+    That takes a moment, and a terminal that closes hangs up twice: by the kernel and by its shell.
+    """
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(exits.BY_SIGNAL + number)
 
 
