@@ -91,7 +91,7 @@ def test_without_a_name_the_default_license_is_taken(server: FakeServer) -> None
     with lessor.acquire() as lease:
         assert lease.license == "studio"
     server.default_license = None
-    with pytest.raises(lessor.UsageError, match="say which license"):
+    with pytest.raises(lessor.UsageError, match=r"say which license: acquire\(license\) or"):
         lessor.acquire()
 
 
@@ -100,7 +100,7 @@ def test_no_seat_says_who_holds_them(server: FakeServer) -> None:
         with pytest.raises(lessor.NoSeat) as caught:
             lessor.acquire("kre", wait=0)
         assert caught.value.holders[0].labels["branch"] == "main"
-        with pytest.raises(lessor.NoSeat):
+        with pytest.raises(lessor.NoSeat, match=r"wait longer with wait=, or"):
             lessor.acquire("kre", wait=0.3)
     assert not server.waiting
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor.agent import explain, wire
 from lessor.agent.narrator import NORMAL, QUIET, VERBOSE, Events, Narrator, Outlet
+from lessor_protocol.errors import TRANSIENT
 from lessor_protocol.queued import Estimate, Holder
 
 if TYPE_CHECKING:
@@ -81,10 +82,40 @@ def test_an_estimate_is_told_with_its_range_and_its_ground() -> None:
         ("unauthenticated", "LESSOR_API_KEY"),
         ("unknown_license", "--license"),
         ("unreachable", "LESSOR_URL"),
+        ("draining", "LESSOR_URL"),
+        ("store_unavailable", "--connect-timeout"),
+        ("rate_limited", "wait a little"),
+        ("internal", "operator"),
     ],
 )
 def test_a_refusal_says_what_to_do(code: str, advice: str) -> None:
     assert advice in explain.describe_refusal("kre", code, "because", [], NOW)
+
+
+@pytest.mark.parametrize("code", sorted(TRANSIENT))
+def test_trouble_of_the_server_is_said_in_words_to_who_waits(code: str) -> None:
+    text = explain.describe_wait("kre", 0, code, [], NOW)
+    assert text.startswith("waiting for a seat of kre: the server ")
+
+
+def test_a_server_that_gave_no_seat_in_time_is_not_said_to_have_none() -> None:
+    text = explain.describe_refusal("", "store_unavailable", "no store yet", [], NOW)
+    assert text.startswith("no server could give a seat of the license in time: no store yet (")
+
+
+def test_more_seats_than_there_are_is_no_lack_of_free_ones() -> None:
+    text = explain.describe_refusal("kre", "invalid", "at most 2", [], NOW, field="seats")
+    assert text == (
+        "the request for a seat of kre is not valid: at most 2; ask for fewer with --seats"
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["seats_exhausted", "unknown_license", "unauthenticated", *sorted(TRANSIENT)]
+)
+def test_a_program_is_not_told_of_options(code: str) -> None:
+    text = explain.describe_refusal("kre", code, "because", [], NOW, terms=explain.IN_PYTHON)
+    assert "--" not in text
 
 
 def test_who_holds_several_seats_is_told_with_their_number() -> None:

@@ -26,7 +26,7 @@ from .notice import NoticeBoard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lessor_protocol.messages import AcquireRequest, Lost
     from lessor_protocol.queued import Estimate, Holder
@@ -88,7 +88,7 @@ class Waiter:
 
 
 class Keeper:
-    """One lease and its state. ``server`` must wait with ``waiter``."""
+    """One lease and its state. ``server`` must wait with ``waiter``; ``terms`` are ``explain``'s."""
 
     def __init__(
         self,
@@ -98,13 +98,15 @@ class Keeper:
         *,
         listening: Listening | None = None,
         on_notice: OnNotice | None = None,
+        terms: Mapping[str, str] = explain.COMMAND_LINE,
     ) -> None:
         self._server = server
         self._waiter = waiter
         self._request = request
         self._certificate = request.certificate
         self._may_be_known = False
-        self._blocked_by = ""
+        self._blocked_by = self._field = ""
+        self._terms = terms
         self._listening = listening or Listening(is_possible=False)
         self.board = NoticeBoard(format_lease_id(request.lease_id), on_notice)
         self.state = machine.LeaseState()
@@ -165,6 +167,8 @@ class Keeper:
             list(holders),
             time.time(),
             blocked_by=self._blocked_by,
+            field=self._field,
+            terms=self._terms,
         )
         return from_refusal(state.code, text, holders=holders)
 
@@ -185,6 +189,7 @@ class Keeper:
             self._may_be_known = known_before
             self._refused(problem)
             self._blocked_by = blocked_by_of(problem)
+            self._field = explain.field_of(problem)
             holders = holders_of(problem) or holders
             if self.state.phase == machine.WAITING:
                 on_wait(0, problem.code, holders, None)

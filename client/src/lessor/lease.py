@@ -10,6 +10,7 @@ import threading
 from lessor_protocol.lease_id import format_lease_id
 
 from . import config as configuration
+from .agent.explain import IN_PYTHON
 from .clock import now_ms
 from .errors import LeaseLost
 from .keeper import Keeper, Waiter, Woken
@@ -68,7 +69,12 @@ def acquire(
     try:
         name = license or config.license
         if not name:
-            name = default_license(server, connect_timeout_ms=connect_timeout_ms, one_try=wait == 0)
+            name = default_license(
+                server,
+                connect_timeout_ms=connect_timeout_ms,
+                one_try=wait == 0,
+                named_by="acquire(license)",
+            )
         request = make_request(
             os.environ,
             license=name,
@@ -79,7 +85,14 @@ def acquire(
             labels=labels,
             seats=(seats, seats) if isinstance(seats, int) else seats,
         )
-        keeper = Keeper(server, waiter, request, listening=Listening(), on_notice=on_notice)
+        keeper = Keeper(
+            server,
+            waiter,
+            request,
+            listening=Listening(),
+            on_notice=on_notice,
+            terms=IN_PYTHON,
+        )
         grant = keeper.acquire(
             wait_ms=None if wait is None else round(wait * 1000),
             connect_timeout_ms=connect_timeout_ms,

@@ -60,8 +60,13 @@ def merge_labels(found: Mapping[str, str], given: Mapping[str, str]) -> dict[str
     return dict(list(merged.items())[:MAX_LABELS])
 
 
-def default_license(server: Server, *, connect_timeout_ms: int, one_try: bool) -> str:
-    """The only floating license of the organization. Raises ``LessorError``."""
+def default_license(
+    server: Server, *, connect_timeout_ms: int, one_try: bool, named_by: str = "--license"
+) -> str:
+    """The only floating license of the organization.
+
+    Raises ``LessorError``; ``named_by`` is how the caller can say which.
+    """
     until_ms = now_ms() + connect_timeout_ms
     least_ms = ONE_TRY_LEAST_MS if one_try else 1
     while True:
@@ -77,5 +82,5 @@ def default_license(server: Server, *, connect_timeout_ms: int, one_try: bool) -
                 raise from_code(problem.code, problem.detail) from None
         time.sleep(_RETRY_SECONDS)
     if not isinstance(found, str) or not found:
-        raise UsageError("say which license: with --license or LESSOR_LICENSE")
+        raise UsageError(f"say which license: {named_by} or LESSOR_LICENSE")
     return found

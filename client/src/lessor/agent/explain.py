@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from lessor_protocol.duration import format_duration
-from lessor_protocol.errors import NO_SEAT
+from lessor_protocol.errors import NO_SEAT, TRANSIENT
 from lessor_protocol.lease import UNREACHABLE
 
 from lessor.text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lessor_protocol.errors import Problem
     from lessor_protocol.queued import Estimate, Holder
 
 _HOLDERS_SHOWN = 5
@@ -24,24 +27,58 @@ _BLOCKED = {
     "seats_exhausted": "all seats are taken",
     "machines_exhausted": "all places for machines are taken",
     "recovering": "the server is recovering and grants seats again soon",
+    "draining": "the server is being stopped and grants no new seat meanwhile",
+    "store_unavailable": "the server cannot reach its store",
+    "rate_limited": "the server takes no more calls from here for a moment",
+    "internal": "the server failed",
 }
 
-_FREE_A_SEAT = "wait longer with --wait, or ask a holder or an admin to free a seat"
+COMMAND_LINE = {
+    "wait": "--wait",
+    "seats": "--seats",
+    "license": "--license or LESSOR_LICENSE",
+    "key": "LESSOR_API_KEY or LESSOR_API_KEY_FILE",
+    "url": "LESSOR_URL",
+    "connect": "--connect-timeout",
+}
+"""How who starts a command says what the advice is about."""
+IN_PYTHON = {
+    "wait": "wait=",
+    "seats": "seats=",
+    "license": "the license given or LESSOR_LICENSE",
+    "key": "api_key=, LESSOR_API_KEY or LESSOR_API_KEY_FILE",
+    "url": "url= or LESSOR_URL",
+    "connect": "connect_timeout=",
+}
+"""The same for a program."""
+
+_FREE_A_SEAT = "wait longer with {wait}, or ask a holder or an admin to free a seat"
+_TOO_MANY = "ask for fewer with {seats}"
 _FREE_A_MACHINE = "run on a registered machine, or ask an admin to remove one"
 _ADVICE = {
     "seats": _FREE_A_SEAT,
     "machines": _FREE_A_MACHINE,
-    "cap": "wait longer with --wait, or ask an admin to raise the group's cap",
-    "drained": "ask an admin when the license is open again, or wait for it with --wait",
+    "cap": "wait longer with {wait}, or ask an admin to raise the group's cap",
+    "drained": "ask an admin when the license is open again, or wait for it with {wait}",
     "seats_exhausted": _FREE_A_SEAT,
     "machines_exhausted": _FREE_A_MACHINE,
-    "unauthenticated": "check LESSOR_API_KEY or LESSOR_API_KEY_FILE",
+    "unauthenticated": "check {key}",
     "revoked": "ask an admin for a new key",
     "license_expired": "ask an admin to renew the license",
-    "unknown_license": "check --license or LESSOR_LICENSE; lessor status lists the licenses",
-    "recovering": "try again in a minute, or wait with --wait",
-    UNREACHABLE: "check LESSOR_URL and the network",
+    "unknown_license": "check {license}; lessor status lists the licenses",
+    "recovering": "try again in a minute, or wait with {wait}",
+    "draining": "try again in a moment, or name another server too in {url}",
+    "store_unavailable": "try longer with {connect}, or ask the operator of the server",
+    "rate_limited": "wait a little; wrong keys that are used from here are a common reason",
+    "internal": "ask the operator of the server, whose log says more",
+    UNREACHABLE: "check {url} and the network",
 }
+
+
+def field_of(problem: Problem) -> str:
+    """Which field of the request a refusal complains of; empty where it names none."""
+    found = problem.data.get("field")
+    return found if isinstance(found, str) else ""
 
 
 def describe_holders(holders: list[Holder], wall_seconds: float) -> str:
@@ -125,8 +162,14 @@ def describe_refusal(
     wall_seconds: float,
     *,
     blocked_by: str = "",
+    field: str = "",
+    terms: Mapping[str, str] = COMMAND_LINE,
 ) -> str:
-    """Why there is no seat, who has them, and what to do. ``blocked_by`` says it more exactly."""
+    """Why there is no seat, who has them, and what to do.
+
+    ``blocked_by`` and ``field`` are what the refusal says more exactly; ``terms`` how the reader
+    says what the advice is about.
+    """
     name = license or "the license"
     why = blocked_by if code in NO_SEAT and blocked_by in _ADVICE else code
     if code in NO_SEAT or code == "recovering":
@@ -135,7 +178,11 @@ def describe_refusal(
         text += f"; {held}" if held else ""
     elif code == UNREACHABLE:
         text = f"no server could be reached: {reason}"
+    elif code in TRANSIENT:
+        text = f"no server could give a seat of {name} in time: {reason or code} ({code})"
+    elif code == "invalid":
+        text = f"the request for a seat of {name} is not valid: {reason or field}"
     else:
         text = f"no seat of {name}: {reason or code} ({code})"
-    advice = _ADVICE.get(why)
-    return f"{text}; {advice}" if advice else text
+    advice = _TOO_MANY if (code, field) == ("invalid", "seats") else _ADVICE.get(why, "")
+    return f"{text}; {advice.format_map(terms)}" if advice else text

@@ -78,6 +78,7 @@ class Seeker:
         self._granted: Lease | None = None
         self._holders: list[Holder] = []
         self._blocked_by = ""
+        self._field = ""
         self._told: object = None
         self._told_ms = 0
 
@@ -168,6 +169,7 @@ class Seeker:
         retry_after_ms = None if problem.retry_after is None else round(problem.retry_after * 1000)
         self._holders = holders_of(problem)
         self._blocked_by = blocked_by_of(problem)
+        self._field = explain.field_of(problem)
         self.state = lease.refused(
             self.state,
             now_ms(),
@@ -224,6 +226,7 @@ class Seeker:
             self._holders,
             time.time(),
             blocked_by=self._blocked_by,
+            field=self._field,
         )
         self._narrator.fail(text)
         code = from_refusal(state.code, state.reason).exit_code

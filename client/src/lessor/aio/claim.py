@@ -45,7 +45,7 @@ class Claim:
         self._request = request
         self._certificate = request.certificate
         self._holders: Sequence[Holder] = ()
-        self._blocked_by = ""
+        self._blocked_by = self._field = ""
         self.state = machine.LeaseState()
         self.lost = asyncio.Event()
         self._touched_ms: int | None = None
@@ -173,6 +173,7 @@ class Claim:
             self.may_be_known = known_before
             self._holders = holders_of(problem) or self._holders
             self._blocked_by = blocked_by_of(problem)
+            self._field = explain.field_of(problem)
             self.refused(problem)
             return None
         except NoAnswer as error:
@@ -200,5 +201,7 @@ class Claim:
             list(self._holders),
             time.time(),
             blocked_by=self._blocked_by,
+            field=self._field,
+            terms=explain.IN_PYTHON,
         )
         return from_refusal(self.state.code, text, holders=self._holders)
