@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -310,6 +311,21 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted(authority: trustme
     assert "SSL_CERT_FILE" in text
 
 
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_certificate_out_of_its_term_is_no_matter_of_whom_to_trust(
+    authority: trustme.CA, ca_file: str, *, years: int
+) -> None:
+    now = datetime.now(UTC)
+    begins, ends = sorted((now + timedelta(days=365 * years), now + timedelta(days=730 * years)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued = authority.issue_cert("localhost", not_before=begins, not_after=ends)
+    issued.configure_cert(context)
+    with RawServer(answer_always(), tls=context) as server:
+        text = refusal(Link(server.url, ca_file))
+    assert ("has expired" if years < 0 else "is not valid yet") in text
+    assert "SSL_CERT_FILE" not in text
+
+
 def test_the_systems_certificates_are_trusted_from_a_directory_or_a_bundle(
     authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +346,8 @@ def test_the_systems_certificates_are_trusted_from_a_directory_or_a_bundle(
 def test_a_certificate_of_another_host_is_not_trusted(authority: trustme.CA, ca_file: str) -> None:
     with RawServer(answer_always(), tls=server_tls(authority, "other.test")) as server:
         text = refusal(Link(server.url, ca_file))
-    assert "its certificate is not trusted" in text
+    assert "its certificate is for other names" in text
+    assert "SSL_CERT_FILE" not in text  # another authority would not help
 
 
 def test_https_to_a_plain_port_asks_whether_http_was_meant(ca_file: str) -> None:

@@ -23,6 +23,11 @@ _NOT_TLS = frozenset(
 )
 
 
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_OTHER_NAME, _OTHER_ADDRESS = 62, 64
+"""OpenSSL's codes (``X509_V_ERR_…``) of what no other CA certificate would change."""
+
+
 def make_context(ca_file: str) -> ssl.SSLContext:
     """Verify the server against ``ca_file`` alone, or against the system's certificates.
 
@@ -121,11 +126,31 @@ class Untrusted(NoAnswer):
 def failure(address: str, error: OSError) -> NoAnswer:
     """What a failed handshake means and what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Untrusted(
-            f"no TLS with {address}: its certificate is not trusted ({error.verify_message}): "
-            "set SSL_CERT_FILE to the CA certificate to trust"
-        )
+        return Untrusted(f"no TLS with {address}: {_why_untrusted(error)}")
     return NoAnswer(f"no TLS with {address}: {_explain(error)}")
+
+
+def is_authority_unknown(error: OSError) -> bool:
+    """Whether another CA certificate could help."""
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code not in (
+        _NOT_YET_VALID,
+        _EXPIRED,
+        _OTHER_NAME,
+        _OTHER_ADDRESS,
+    )
+
+
+def _why_untrusted(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
+        return "its certificate is for other names: put one of those into LESSOR_URL"
+    if error.verify_code == _EXPIRED:
+        return "its certificate has expired, or the clock here is wrong"
+    if error.verify_code == _NOT_YET_VALID:
+        return "its certificate is not valid yet, or the clock here is wrong"
+    return (
+        f"its certificate is not trusted ({error.verify_message}): "
+        "set SSL_CERT_FILE to the CA certificate to trust"
+    )
 
 
 def _explain(error: OSError) -> str:

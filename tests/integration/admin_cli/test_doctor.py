@@ -119,6 +119,19 @@ def test_a_certificate_that_is_not_trusted_is_told_with_what_to_ask_for(
     assert "SSL_CERT_FILE" in said
 
 
+def test_a_certificate_for_other_names_is_not_told_with_whom_to_trust(
+    shell: Shell, authority: trustme.CA, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    with RawServer(answer_always(ALIVE), tls=tls_of(authority)) as server:
+        url = server.url.replace("localhost", "127.0.0.1")
+        code, hop, said = last(shell, LESSOR_URL=url, SSL_CERT_FILE=str(ca_file))
+    assert (code, hop) == (UNREACHABLE, "TLS")
+    assert "other names" in said
+    assert "CA certificate" not in said
+
+
 def test_a_trusted_certificate_is_shown_with_its_term(
     shell: Shell, authority: trustme.CA, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from lessor.endpoint import Endpoint, proxy_for
 from lessor.errors import NoAnswer, UsageError
 from lessor.resolver import Resolver
 from lessor.text import counted
-from lessor.tls import TlsConnection, failure, make_context
+from lessor.tls import TlsConnection, failure, is_authority_unknown, make_context
 from lessor.transport import Link
 
 from .findings import misconfigured, ok, unreachable, warning
@@ -92,7 +92,7 @@ class Way:
                     "whether it replaces certificates on the way; if so, for the CA certificate "
                     "to put into SSL_CERT_FILE"
                 )
-                if isinstance(error, ssl.SSLCertVerificationError)
+                if is_authority_unknown(error)
                 else "",
             )
         try:
