@@ -45,6 +45,13 @@ def test_a_missing_command_is_127_before_any_seat_is_asked_for(
     assert not server.log
 
 
+def test_an_empty_command_is_127_and_said_to_be_none(start: Start, server: FakeServer) -> None:
+    run = start("-l", "kre", "--", "")
+    assert run.wait() == 127
+    assert run.stderr == "lessor: '': there is no command without a name\n"
+    assert not server.log
+
+
 @pytest.mark.parametrize("make", [lambda path: path.write_text("x"), lambda path: path.mkdir()])
 def test_a_command_that_may_not_be_executed_is_126(
     start: Start, server: FakeServer, tmp_path: Path, make: Callable[[Path], object]

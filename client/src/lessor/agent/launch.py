@@ -42,6 +42,8 @@ class Unstartable(Exception):
 
 def find_command(name: str, environ: Mapping[str, str]) -> str:
     """The file to execute. Raises ``Unstartable``, before any seat is asked for."""
+    if not name:
+        raise Unstartable(errno.ENOENT, "there is no command without a name")
     if "/" in name:
         _check(name)
         return name

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     try:
         path = find_command(options.command[0], os.environ)
     except Unstartable as trouble:
-        narrator.fail(f"{options.command[0]}: {trouble}")
+        narrator.fail(f"{options.command[0] or repr('')}: {trouble}")
         return exits.NOT_FOUND if trouble.is_missing else exits.NOT_EXECUTABLE
     # Before the configuration: inside a run there is no key, and that would be the complaint.
     offline = _open_offline(options)
