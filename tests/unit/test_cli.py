@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import lessor
 import pytest
 from lessor import cli, errors, exits
 from lessor.arguments import Parser, add_lease_options
@@ -233,6 +234,13 @@ def test_the_python_api_is_there_when_it_is_asked_for() -> None:
     loaded = modules_after("import lessor; lessor.acquire, lessor.NoSeat")
     assert {"lessor.lease", "lessor.errors"} <= loaded
     assert not loaded & {"aiohttp", "asyncio", "redis", "structlog", "lessor_daemon"}
+
+
+def test_the_package_shows_its_public_names_and_none_that_it_is_made_with() -> None:
+    shown = [name for name in dir(lessor) if not name.startswith("__")]
+    assert shown == sorted(lessor.__all__)
+    loaded = modules_after("import lessor; assert 'acquire' in dir(lessor)")
+    assert loaded <= {"lessor", "__future__"}
 
 
 @pytest.mark.parametrize("command", ["run", "acquire", "release"])

@@ -46,6 +46,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, loaded or not, and none of what this module is made with."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'lessor' has no attribute {name!r}")

@@ -88,7 +88,10 @@ class Waiter:
 
 
 class Keeper:
-    """One lease and its state. ``server`` must wait with ``waiter``; ``terms`` are ``explain``'s."""
+    """One lease and its state.
+
+    ``server`` must wait with ``waiter``; ``terms`` are those of ``explain.describe_refusal``.
+    """
 
     def __init__(
         self,
