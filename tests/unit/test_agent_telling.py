@@ -84,7 +84,7 @@ def test_an_estimate_is_told_with_its_range_and_its_ground() -> None:
         ("unreachable", "LESSOR_URL"),
         ("draining", "LESSOR_URL"),
         ("store_unavailable", "--connect-timeout"),
-        ("rate_limited", "wait a little"),
+        ("rate_limited", "try again"),
         ("internal", "operator"),
     ],
 )

@@ -29,7 +29,7 @@ _BLOCKED = {
     "recovering": "the server is recovering and grants seats again soon",
     "draining": "the server is being stopped and grants no new seat meanwhile",
     "store_unavailable": "the server cannot reach its store",
-    "rate_limited": "the server takes no more calls from here for a moment",
+    "rate_limited": "the server takes no more requests for now",
     "internal": "the server failed",
 }
 
@@ -69,7 +69,7 @@ _ADVICE = {
     "recovering": "try again in a minute, or wait with {wait}",
     "draining": "try again in a moment, or name another server too in {url}",
     "store_unavailable": "try longer with {connect}, or ask the operator of the server",
-    "rate_limited": "wait a little; wrong keys that are used from here are a common reason",
+    "rate_limited": "try again in a little while",
     "internal": "ask the operator of the server, whose log says more",
     UNREACHABLE: "check {url} and the network",
 }
