@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 from lessor_daemon.settings import Address
 from lessor_daemon.store.errors import StoreUnavailable
+from lessor_daemon.store.topology.clients import Clients
 from lessor_daemon.store.topology.cluster_view import ClusterView, NodeAnswer, parse_nodes
-from lessor_daemon.store.topology.confirmation import Confirmations
+from lessor_daemon.store.topology.confirmation import Confirmations, WatchedTopology
 from lessor_daemon.store.topology.routed import key_of
 from lessor_daemon.store.topology.sentinel import SentinelAnswer, SentinelView
+from structlog.testing import capture_logs
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 OLD, NEW = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379)
 FAILOVER_MS = 10_000
@@ -29,6 +36,49 @@ class Named:
 
     def why_none(self, key: bytes) -> str:
         return f"nobody has {key.decode()}"
+
+
+class Servers(WatchedTopology[Named]):
+    """Whose voters answer nonsense at first."""
+
+    def __init__(self) -> None:
+        nobody = Clients(lambda _: "", connections=1, answer_seconds=1)
+        super().__init__(nobody, 1, lambda: 0)
+        self.is_confirmed = asyncio.Event()
+        self.asked = 0
+
+    def has_replicas(self, key: str) -> bool:
+        return bool(key)
+
+    async def servers(self) -> dict[str, Redis]:
+        return {}
+
+    async def _ask(self) -> Named:
+        self.asked += 1
+        if self.asked == 1:
+            raise ValueError("not enough values to unpack")
+        return Named(NEW)
+
+    def _replaced_by(self, view: Named) -> set[Address]:
+        assert view.address == NEW
+        self.is_confirmed.set()
+        return set()
+
+
+@pytest.fixture
+def servers() -> Servers:
+    """Made outside the event loop: the client reads the package's metadata from disk."""
+    return Servers()
+
+
+async def test_an_answer_that_is_none_does_not_end_the_asking(servers: Servers) -> None:
+    with capture_logs() as logged:
+        watching = asyncio.create_task(servers._watch())
+        async with asyncio.timeout(10):
+            await servers.is_confirmed.wait()
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert [one["reason"] for one in logged] == ["store_topology_unknown"]
 
 
 class TestConfirmations:
