@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ from lessor_daemon.errors import ConfigurationError
 from lessor_daemon.store import embedded
 from lessor_daemon.store.embedded import EmbeddedStore, parse_line
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 from support.redis_server import available_servers
 from support.waiting import wait_until, wait_until_async
 
@@ -43,6 +45,24 @@ async def test_an_answered_write_survives_a_killed_child(tmp_path: Path, binary:
         await store.wait_ready()
         async with Redis(unix_socket_path=str(store.socket_path)) as redis:
             assert await redis.get("key") == b"value"
+
+
+async def test_a_child_that_cannot_be_started_is_tried_again_whatever_the_reason(
+    tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = asyncio.create_subprocess_exec
+    reasons = [RuntimeError("can't start new thread"), OSError("no process is left")]
+
+    async def fail_first(*command: str, **options: Any) -> asyncio.subprocess.Process:  # noqa: ANN401  # as asyncio has them
+        if reasons:
+            raise reasons.pop()
+        return await start(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail_first)
+    with capture_logs() as logged:
+        async with store_in(tmp_path, binary) as store:
+            await store.wait_ready()
+    assert [one["event"] for one in logged][:2] == ["store_not_started"] * 2
 
 
 async def test_the_child_listens_on_a_private_socket_and_keeps_nothing_for_others(

@@ -11,16 +11,30 @@ from lessor_daemon.leasing.clocks import LeaseClocks
 from lessor_daemon.leasing.memory import ClockMemory
 from lessor_daemon.leasing.settings import DURABLE, LeasingSettings
 from lessor_daemon.metrics import Metrics
-from lessor_daemon.store import scripts
+from lessor_daemon.store import directory, scripts
 from lessor_daemon.store.scripts import Reading
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     import pytest
     from lessor_daemon.store.scripts import Context
 
 SETTINGS = LeasingSettings(secret=b"", trust=DURABLE, booted_wall_seconds=1_000_000)
+
+
+def clocks_of(directory: Path, *, boottime_ms: Callable[[], int] = lambda: 0) -> LeaseClocks:
+    return LeaseClocks(
+        None,  # type: ignore[arg-type]  # nothing but the scripts uses it
+        SETTINGS,
+        Metrics(),
+        ClockMemory(directory / "clocks.json"),
+        boottime_ms=boottime_ms,
+        wall_ms=lambda: 0,
+        on_ended=lambda _org, _ended: None,
+    )
 
 
 async def test_a_server_that_hangs_holds_up_no_clock_but_its_own(
@@ -42,15 +56,7 @@ async def test_a_server_that_hangs_holds_up_no_clock_but_its_own(
 
     monkeypatch.setattr(scripts, "tick", tick)
     monkeypatch.setattr(clocks, "LOOK_EVERY_SECONDS", 0.0)
-    lease_clocks = LeaseClocks(
-        None,  # type: ignore[arg-type]  # nothing but the scripts uses it
-        SETTINGS,
-        Metrics(),
-        ClockMemory(tmp_path / "clocks.json"),
-        boottime_ms=lambda: next(times),
-        wall_ms=lambda: 0,
-        on_ended=lambda _org, _ended: None,
-    )
+    lease_clocks = clocks_of(tmp_path, boottime_ms=lambda: next(times))
     for org in ("hangs", "goes"):
         lease_clocks.epoch_of(org)
     looking = asyncio.create_task(lease_clocks._look_after())
@@ -59,3 +65,33 @@ async def test_a_server_that_hangs_holds_up_no_clock_but_its_own(
     looking.cancel()
     await asyncio.wait([looking])
     assert ticked.count("hangs") == 1, "its call is still under way"
+
+
+async def test_neither_a_full_machine_nor_odd_content_of_the_store_ends_a_task(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[str] = []
+    have_begun_anew = asyncio.Event()
+
+    def fails(task: str, error: type[Exception]) -> Callable[..., Awaitable[object]]:
+        async def fail(*_: object) -> object:
+            begun.append(task)
+            if min(begun.count("thread"), begun.count("store")) == 2:
+                have_begun_anew.set()
+            raise error("no room for another thread, or no text")
+
+        return fail
+
+    monkeypatch.setattr(asyncio, "to_thread", fails("thread", RuntimeError))
+    monkeypatch.setattr(directory, "organizations", fails("store", ValueError))
+    monkeypatch.setattr(clocks, "REMEMBER_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(clocks, "FIND_EVERY_SECONDS", 0.0)
+    with capture_logs() as logged:
+        running = asyncio.create_task(clocks_of(tmp_path).keep_running())
+        async with asyncio.timeout(10):
+            await have_begun_anew.wait()
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait([running])
+    told = {one["reason"] for one in logged if one["event"] == "task_failed"}
+    assert told == {"clocks_not_remembered", "organizations_unknown"}

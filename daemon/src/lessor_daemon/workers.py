@@ -149,7 +149,7 @@ class Workers:
             started = loop.time()
             try:
                 await self._run_worker(number)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # RuntimeError: no room for another thread
                 _log.error("worker_not_started", number=number, reason=str(error))
             if loop.time() - started > STEADY_AFTER_SECONDS:
                 back_off = FIRST_BACK_OFF_SECONDS

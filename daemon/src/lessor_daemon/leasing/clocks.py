@@ -120,7 +120,8 @@ class LeaseClocks:
         try:
             while True:
                 await asyncio.sleep(REMEMBER_EVERY_SECONDS)
-                await asyncio.to_thread(self._save_memory, self._heard())
+                with contained(_log, "clocks_not_remembered"):  # no room for another thread
+                    await asyncio.to_thread(self._save_memory, self._heard())
         finally:
             self._save_memory(self._heard())
 

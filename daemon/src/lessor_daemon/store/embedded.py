@@ -152,6 +152,10 @@ class EmbeddedStore:
                 await self._run_child()
             except OSError as error:
                 self._log.error("store_not_started", reason=str(error))
+            except Exception:  # noqa: BLE001  # it goes on
+                # Whatever it was, such as no room for another thread: without this task the store
+                # would stay away for as long as the daemon lives.
+                self._log.exception("store_not_started")
             if loop.time() - started > STEADY_AFTER_SECONDS:
                 back_off = FIRST_BACK_OFF_SECONDS
             # Spread, so that a disk shared by several daemons is not hit by all at once.

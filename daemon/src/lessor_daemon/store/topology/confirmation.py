@@ -15,6 +15,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import structlog
+
+from lessor_daemon.containment import contained
 from lessor_daemon.store.errors import StoreUnavailable
 
 from .routed import Routed
@@ -33,6 +36,7 @@ LOOKS = 20
 SHORTEST_PAUSE_SECONDS = 0.05
 """Between two rounds of questions, however many calls fail meanwhile."""
 
+_log = structlog.get_logger(__name__)
 
 ViewT = TypeVar("ViewT", bound="View")
 
@@ -138,7 +142,8 @@ class WatchedTopology(ABC, Generic[ViewT]):
         while True:
             self._doubt.clear()
             next_at = loop.time() + self._look_every_seconds
-            await self.look()
+            with contained(_log, "store_topology_unknown"):  # such as an answer that is none
+                await self.look()
             await asyncio.sleep(min(SHORTEST_PAUSE_SECONDS, self._look_every_seconds))
             try:
                 async with asyncio.timeout_at(next_at):
