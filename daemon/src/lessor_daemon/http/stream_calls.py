@@ -105,8 +105,8 @@ class StreamCalls:
             if frames.seq_in(head) and (caller := self._recall(stream.key_digest)):
                 try:
                     self._renew(stream, caller, head, repeated)
-                except Problem as problem:
-                    stream.refuse(frames.seq_in(head), problem)
+                except Exception as error:  # noqa: BLE001  # as below
+                    self._fail(stream, frames.seq_in(head), error)
                 return
         asked = _Asked.in_frame(frame)
         caller = self._recall(stream.key_digest)
@@ -117,8 +117,8 @@ class StreamCalls:
             return
         try:
             self._begin(stream, caller, asked)
-        except Problem as problem:
-            stream.refuse(asked.seq, problem)
+        except Exception as error:  # noqa: BLE001  # maybe another's task reads this stream on
+            self._fail(stream, asked.seq, error)
 
     async def _answer_waiting(self, stream: Stream) -> None:
         """Answer what came since the key's record is being read, in order."""
@@ -176,14 +176,17 @@ class StreamCalls:
         cost = len(wanted.renewals)
 
         def answered(outcome: list[Result] | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._fail(stream, frames.seq_in(head), outcome)
-            elif ttl_ms := least_ttl_ms(outcome):
-                self._carries(wanted.lease_ids, weakref.ref(stream))
-                stream.send(head + wanted.answer(ttl_ms))
-            else:
-                answer = renew_answer(wanted.renewals, outcome)
-                self._answer_renew(stream, frames.seq_in(head), answer)
+            try:
+                if isinstance(outcome, Exception):
+                    self._fail(stream, frames.seq_in(head), outcome)
+                elif ttl_ms := least_ttl_ms(outcome):
+                    self._carries(wanted.lease_ids, weakref.ref(stream))
+                    stream.send(head + wanted.answer(ttl_ms))
+                else:
+                    answer = renew_answer(wanted.renewals, outcome)
+                    self._answer_renew(stream, frames.seq_in(head), answer)
+            except Exception as error:  # noqa: BLE001  # others of the batch are still to be answered
+                self._fail(stream, frames.seq_in(head), error)
             self._observe_renew(time.perf_counter() - began)
             stream.done(cost)
 
