@@ -15,7 +15,7 @@ import msgpack
 from . import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .store import Store
 
@@ -43,12 +43,17 @@ def pack(facts: Facts) -> bytes:
     return packed
 
 
-async def versions(store: Store, org: str) -> dict[str, int]:
-    """All names, with the versions they were said at."""
-    found = await store.attempt(
-        lambda: store.redis.zrange(keys.facts_at(org), 0, -1, withscores=True)
-    )
-    return {name.decode(): int(version) for name, version in found}
+async def versions(store: Store, org: str, names: Iterable[str]) -> dict[str, int]:
+    """Of these names, those that something was said of, with the versions it was said at."""
+    names = list(names)
+    if not names:
+        return {}
+    found = await store.attempt(lambda: store.redis.zmscore(keys.facts_at(org), names))
+    return {
+        name: int(version)
+        for name, version in zip(names, found, strict=True)
+        if version is not None
+    }
 
 
 async def since(store: Store, org: str, version: int) -> list[Fact]:

@@ -1,0 +1,131 @@
+"""What a store forgot is made to hold in it again, as it stands when that is done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from lessor_daemon.directory.callers import BOOTSTRAP
+from lessor_daemon.directory.changes import Changes, Plan
+from lessor_daemon.directory.enforcement import Enforcement
+from lessor_daemon.directory.licenses import Licenses
+from lessor_daemon.directory.memory import Memory
+from lessor_daemon.directory.restrictions import (
+    KEY,
+    MEMBER,
+    NOTHING,
+    ORGANIZATION,
+    THERE,
+    USER,
+    Target,
+)
+from lessor_daemon.store import changes as scripts
+from lessor_daemon.store import directory as stored
+from lessor_daemon.store import keys as key_names
+from lessor_daemon.store import registered
+from lessor_daemon.store.changes import Edit
+from lessor_daemon.store.directory import KeyRecord, Member
+from lessor_daemon.store.facts import Fact
+from support.organization import Organization
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from lessor_daemon.directory.changes import Answer
+    from lessor_daemon.store.facts import Facts
+    from lessor_daemon.store.scripts import Context
+    from lessor_daemon.store.store import Store
+
+ADA, OLGA = "ada@example.com", "olga@example.com"
+
+
+class Administration:
+    """What changes the organization ``acme``, and says again what it forgot."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store = store
+        self.org = Organization(store)
+        self._changes = Changes(store, self._run, Memory(directory / "administration.sqlite"))
+        self.licenses = Licenses(store, self._changes, lambda: 0, ttl_range_ms=(5_000, 60_000))
+        self.enforcement = Enforcement(store, self._run, self._changes, self.licenses)
+
+    async def _run(
+        self,
+        org: str,  # noqa: ARG002  # there is one
+        script: Callable[[Context], Awaitable[Answer]],
+    ) -> Answer:
+        answer = await script(self.org.clock.context(self.org.at_ms))
+        self.org.clock.learn(answer[0], self.org.at_ms)
+        return answer
+
+    async def change(self, *edits: Edit, facts: Facts | None = None) -> None:
+        async def decide() -> Plan[None]:
+            return Plan(None, "test", "", edits=edits, facts=facts or {})
+
+        await self._changes.make("acme", BOOTSTRAP, decide)
+
+    async def forgotten(self, *said: tuple[Target, bytes]) -> list[Fact]:
+        """Facts of changes that the store has lost, one after the other; it opens a new epoch."""
+        version = await scripts.version(self.store, "acme")
+        facts = [Fact(str(target), version + n, value) for n, (target, value) in enumerate(said, 1)]
+        await self.org.open_recovery()
+        missing = await self.enforcement.missing("acme", facts)
+        assert missing == facts
+        return missing
+
+    async def users(self) -> list[str]:
+        return list(await registered.users(self.store, "acme", "studio"))
+
+    async def members(self) -> list[str]:
+        return list(await stored.members(self.store, "acme"))
+
+    async def key_states(self) -> dict[str, str]:
+        return {one.key_id: one.state for one in await stored.api_keys(self.store, "acme")}
+
+
+def registration(email: str = ADA) -> Edit:
+    return Edit(key_names.registered("acme", "studio"), email, "1")
+
+
+def key(key_id: str) -> Edit:
+    return KeyRecord(key_id, "acme", key_id, "", frozenset({"run"}), b"digest", 0).edit()
+
+
+@pytest.fixture
+async def acme(store: Store, tmp_path: Path) -> Administration:
+    """With Olga as owner, Ada as member and registered user, and a key for each."""
+    acme = await asyncio.to_thread(Administration, store, tmp_path)
+    await acme.licenses.add(BOOTSTRAP, "acme", "kre", {"seats": 4})
+    await acme.licenses.add(BOOTSTRAP, "acme", "studio", {"seats": 2, "kind": "named-user"})
+    people = [Member(OLGA, "owner", 0).edit("acme"), Member(ADA, "member", 0).edit("acme")]
+    await acme.change(*people, registration(), key("olga"), key("ada"))
+    return acme
+
+
+async def test_a_later_word_wins_also_when_it_comes_between_comparing_and_saying_again(
+    acme: Administration,
+) -> None:
+    missing = await acme.forgotten(
+        (Target("seats", "kre"), b"1"),
+        (Target(USER, "studio", ADA), NOTHING),
+        (Target(MEMBER, ADA), NOTHING),
+        (Target(KEY, "ada"), NOTHING),
+    )
+    await acme.licenses.change(BOOTSTRAP, "acme", "kre", {"seats": 3}, force=True)
+    await acme.change(Member(ADA, "admin", 0).edit("acme"), registration(), key("ada"))
+    assert await acme.enforcement.say_again("acme", missing) == set()
+    assert (await acme.licenses.find("acme", "kre")).seats == 3
+    assert (await acme.users(), await acme.members()) == ([ADA], [ADA, OLGA])
+    assert await acme.key_states() == {"olga": "", "ada": ""}
+
+
+async def test_an_organization_that_is_made_anew_meanwhile_is_not_closed(
+    acme: Administration,
+) -> None:
+    missing = await acme.forgotten((Target(ORGANIZATION), NOTHING))
+    await acme.change(key("olga"), facts={ORGANIZATION: (0, THERE)})
+    assert await acme.enforcement.say_again("acme", missing) == set()
+    assert await acme.key_states() == {"olga": "", "ada": ""}
+    assert not (await acme.licenses.find("acme", "kre")).drained
