@@ -59,6 +59,8 @@ class LeaseClocks:
         self._looked_after: set[str] = set()
         self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self._memory = memory
+        self._of_copy: set[str] | None = None
+        """The organizations of a data directory that is a copy; None before they are known."""
         self._trust = settings.trust
         if memory.is_copy and settings.trust == DURABLE:
             _log.warning("data_directory_is_a_copy", file=str(memory.path))
@@ -111,7 +113,10 @@ class LeaseClocks:
         """Also those that only another daemon serves: should it die, their clocks go on here."""
         while True:
             with contained(_log, "organizations_unknown"):
-                for org in await directory.organizations(self._store):
+                found = {*await directory.organizations(self._store)}
+                if self._of_copy is None and self._memory.is_copy:
+                    self._of_copy = found | self._memory.clocks.keys()
+                for org in found | (self._of_copy or set()):
                     self._clock(org)
             await asyncio.sleep(FIND_EVERY_SECONDS)
 
@@ -131,6 +136,10 @@ class LeaseClocks:
         return {org: one for org, one in found.items() if one is not None}
 
     def _save_memory(self, heard: dict[str, Remembered]) -> None:
+        if self._memory.is_copy and (self._of_copy is None or self._of_copy - heard.keys()):
+            # Written by this daemon, the file is no copy any more for the next start, which would
+            # trust what it finds. So it stays until each clock has begun a new epoch with grace.
+            return
         try:
             self._memory.save(heard, wall_seconds=self._wall_ms() / 1000)
         except OSError as error:
