@@ -48,6 +48,14 @@ class Wish:
     most: int = 1
     team: str = ""
 
+    def is_of_the_call(self, repeated: Wish) -> bool:
+        """Whether ``repeated`` asks for it once more."""
+        return (self.license, self.content, self.owner) == (
+            repeated.license,
+            repeated.content,
+            repeated.owner,
+        )
+
 
 @dataclass
 class Lease:
@@ -189,8 +197,12 @@ class ScriptModel:
         """Who lapsed, and the status with what belongs to it."""
         license = self.licenses.get(wish.license)
         if self.recovering_ms:
-            lease = self.leases.get(id)
+            lease, waiter = self.leases.get(id), self._waiter(id)
+            before = lease or waiter
+            if before and not before.wish.is_of_the_call(wish):
+                return [], ("conflict",)
             if lease and lease.waiter:
+                lease.until = max(lease.until, self._grace_until + OFFER_MS)
                 lease.waiter.gone_at = self.now + GONE_MS
             elif may_wait and license and not lease and id not in self.ended:
                 self._join(id, wish)
@@ -206,7 +218,7 @@ class ScriptModel:
         if id in self.ended:
             return ("ended", self.ended[id][1])
         waiter = self._waiter(id)
-        if waiter and (waiter.wish.license, waiter.wish.content) != (wish.license, wish.content):
+        if waiter and not waiter.wish.is_of_the_call(wish):
             return ("conflict",)
         if license is None:
             return ("unknown_license",)
@@ -250,7 +262,7 @@ class ScriptModel:
         return "seats" if self._admits(license, wish.machine) else "machines"
 
     def _known(self, lease: Lease, wish: Wish) -> tuple[object, ...]:
-        if (lease.wish.license, lease.wish.content) != (wish.license, wish.content):
+        if not lease.wish.is_of_the_call(wish):
             return ("conflict",)
         if lease.ending:
             return ("ended", lease.ending)
@@ -364,12 +376,17 @@ class ScriptModel:
         return ended
 
     def set_quota(self, name: str, seats: int, machines: int | None, *, force: bool) -> str:
-        """``made`` or ``below_use``."""
+        """``made``, ``below_use`` or ``recovering``."""
         before = self.licenses.get(name)
         registered = len(before.machines) if before else 0
         below = self.use(name) > seats or (machines is not None and registered > machines)
         if below and not force:
             return "below_use"
+        if before and self.recovering_ms and not force:
+            most = 1 << 30  # unlimited
+            machines_before = most if before.machine_quota is None else before.machine_quota
+            if seats < before.seats or (most if machines is None else machines) < machines_before:
+                return "recovering"
         if before:
             before.seats, before.machine_quota = seats, machines
         else:
@@ -468,11 +485,9 @@ class ScriptModel:
             room = self.room_in_group(name, turn.group)
             if 1 < turn.wish.least > license.most_ever(turn.group):
                 self.line.remove(turn)
-            elif turn.wish.least > free:
-                return
             elif not self._admits(license, turn.wish.machine):
                 turn.parked = True
-            elif self._is_held_up(license, self.line_of(name), turn):
+            elif turn.wish.least > free or self._is_held_up(name, license, turn):
                 return
             else:
                 self.line.remove(turn)
@@ -497,14 +512,17 @@ class ScriptModel:
                 firsts.append((not is_owed, first.place, first))
         return min(firsts, key=lambda one: one[:2])[2] if firsts else None
 
-    def _is_held_up(self, license: License, line: list[Waiter], turn: Waiter) -> bool:
-        """By the first of some group that machines have blocked for long."""
+    def _is_held_up(self, name: str, license: License, turn: Waiter) -> bool:
+        """By the first of some group that nothing but machines has blocked for long."""
+        line = self.line_of(name)
         firsts = [
             next((one for one in line if one.parked and one.group.name == group.name), None)
             for group in (*license.policy, EVERYBODY_ELSE)
         ]
         return not all(license.machines.values()) and any(
-            one.place < turn.place and self.now - one.joined >= MACHINE_PATIENCE_MS
+            one.place < turn.place
+            and self.now - one.joined >= MACHINE_PATIENCE_MS
+            and one.wish.least <= self.room_in_group(name, one.group)
             for one in firsts
             if one
         )

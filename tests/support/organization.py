@@ -216,6 +216,23 @@ class Organization:
         self._learn(reading)
         return swept
 
+    async def unregister(self, machine: str) -> None:
+        """Remove a machine."""
+        (reading,) = await sessions.unregister(
+            self.store,
+            self.slug,
+            self._context(),
+            [(self.license, machine)],
+            change_id=os.urandom(8),
+            entry=b"",
+        )
+        self._learn(reading)
+
+    async def open_recovery(self) -> None:
+        """Have the store notice that it lost its memory: somebody has seen a later epoch."""
+        self.clock.heard_of(self.clock.context(self.at_ms).highest_epoch + 1)
+        await self.tick()
+
     async def release(
         self, number: int, *, asker: str = OWNER, may_end_others: bool = False
     ) -> Released:

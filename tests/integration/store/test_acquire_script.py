@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
@@ -90,17 +90,23 @@ async def test_a_repeated_acquire_extends_the_lease_like_a_renewal(acme: Organiz
 
 
 @pytest.mark.parametrize(
-    "other", [{"content": b"other"}, {"license": "other"}], ids=["content", "license"]
+    "other",
+    [{"content": b"other"}, {"license": "other"}, {"owner": "key:another"}],
+    ids=["content", "license", "owner"],
 )
-async def test_the_same_id_with_other_content_is_a_conflict(
-    acme: Organization, other: dict[str, bytes]
+async def test_the_same_id_with_other_content_or_by_somebody_else_is_a_conflict(
+    acme: Organization, other: dict[str, Any]
 ) -> None:
+    await acme.set_quota(2)
     await acme.set_quota(5, license="other")
     await granted(acme, 1)
-    assert await acme.acquire(1, **other) == NotGranted("conflict", "")  # type: ignore[arg-type]  # either of two keywords
-    await acme.acquire(2, wait=True)
+    assert await acme.acquire(1, **other) == NotGranted("conflict", "")
+    await granted(acme, 2)
     await acme.acquire(3, wait=True)
-    assert await acme.acquire(3, wait=True, **other) == NotGranted("conflict", "")  # type: ignore[arg-type]  # likewise
+    assert await acme.acquire(3, wait=True, **other) == NotGranted("conflict", "")
+    await acme.release(1)
+    assert await acme.acquire(3, wait=True, **other) == NotGranted("conflict", ""), "an offer"
+    assert isinstance(await acme.acquire(3, wait=True), SeatGranted)
 
 
 async def test_frees_a_lapsed_lease_in_the_same_step_and_reports_it(acme: Organization) -> None:

@@ -116,7 +116,7 @@ async def test_who_leaves_instead_of_claiming_is_forgotten(acme: Organization) -
     await assert_at_rest(acme.store, acme.slug)
 
 
-async def test_who_asks_through_a_recovery_with_an_offer_keeps_its_place(
+async def test_who_asks_through_a_recovery_keeps_its_offer_and_claims_it_after(
     acme: Organization,
 ) -> None:
     acme.trust = "none"
@@ -134,9 +134,27 @@ async def test_who_asks_through_a_recovery_with_an_offer_keeps_its_place(
         await restarted.renew(2)
     await restarted.pass_time(2_000)
     await restarted.reap()
+    assert await restarted.position(12) == 1
+    assert isinstance(await restarted.acquire(11, wait=True), SeatGranted)
+
+
+async def test_who_does_not_ask_through_a_recovery_loses_its_offer_with_its_end(
+    acme: Organization,
+) -> None:
+    acme.trust = "none"
+    await acme.fill()
+    for number in (11, 12):
+        await acme.position(number)
+    await acme.release(1)  # offered to 11, which dies
+    await acme.store.redis.hset("{acme}:clock", "replid", "another")
+    restarted = acme.other_daemon()
+    await restarted.tick()
+    while restarted.reading and restarted.reading.recovering_ms:
+        assert await restarted.acquire(12, wait=True) == NotGranted("recovering", "")
+        await restarted.renew(2)
+        await restarted.pass_time(2_000)
+    await restarted.reap()
     assert isinstance(await restarted.acquire(12, wait=True), SeatGranted)
-    assert await restarted.position(13) == 2
-    assert await restarted.position(11) == 1
 
 
 async def test_an_unclaimed_offer_registers_no_machine(acme: Organization) -> None:

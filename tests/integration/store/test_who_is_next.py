@@ -6,24 +6,22 @@ these tests nobody in line asks, since a question also serves the line and would
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
-from lessor_daemon.store import leases, offline, sessions
-from lessor_daemon.store.offline import OfflineRecord
+from lessor_daemon.store import leases
 from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
+from support.offline_records import FUTURE, PAST, give_back, issue, offline_license
 from support.organization import lease_id
 from support.stored import assert_at_rest
 
 if TYPE_CHECKING:
+    from lessor_daemon.store.offline import OfflineRecord
     from support.organization import Organization
 
 OFFER_MS = 3_000
 GONE_MS = 10_000
 PATIENCE_MS = 60_000
-FUTURE = 4_000_000_000
-PAST = 1_000_000_000
 
 
 async def take(
@@ -210,24 +208,12 @@ async def test_more_machines_serve_who_waits_for_one(acme: Organization) -> None
     assert await is_offered(acme, 11, 12) == [True, True]
 
 
-async def remove_machine(acme: Organization, machine: str) -> None:
-    reading, *_ = await sessions.unregister(
-        acme.store,
-        acme.slug,
-        acme._context(),
-        [("kre", machine)],
-        change_id=os.urandom(8),
-        entry=b"",
-    )
-    acme._learn(reading)
-
-
 async def test_a_machine_removed_serves_who_waits_for_one(acme: Organization) -> None:
     await acme.set_quota(2, 1)
     await take(acme, 1)
     await acme.release(1)
     await wait(acme, 11, "c2")
-    await remove_machine(acme, "m1")
+    await acme.unregister("m1")
     assert await is_offered(acme, 11) == [True]
 
 
@@ -284,27 +270,6 @@ async def test_who_is_told_that_the_term_is_over_leaves_the_line(acme: Organizat
 
 
 # Offline licenses --------------------------------------------------------------------------------
-
-
-def offline_license(machine: str, *, expires: int = FUTURE) -> OfflineRecord:
-    return OfflineRecord("s1", "kre", machine, 1, PAST, "ada", expires, "key", b"")
-
-
-async def issue(acme: Organization, record: OfflineRecord) -> str:
-    reading, issued = await offline.issue(
-        acme.store, acme.slug, acme._context(), record, change_id=os.urandom(8), entry=b"", said={}
-    )
-    acme._learn(reading)
-    return issued.status
-
-
-async def give_back(acme: Organization, record: OfflineRecord) -> int:
-    """How many seats that freed."""
-    reading, freed, _ = await offline.give_back(
-        acme.store, acme.slug, acme._context(), record, change_id=os.urandom(8), entry=b"", said={}
-    )
-    acme._learn(reading)
-    return freed
 
 
 async def offline_and_full(acme: Organization, *, expires: int = FUTURE) -> OfflineRecord:
@@ -380,7 +345,7 @@ async def test_an_offline_license_registers_its_machine_for_those_who_wait_on_it
     await take(acme, 2, "c1", ephemeral=True)
     await wait(acme, 11, "c2", seats=2)
     await take(acme, 3, "c1", ephemeral=True, wait=True)
-    await remove_machine(acme, "m1")
+    await acme.unregister("m1")
     assert await issue(acme, offline_license("c2")) == "issued"
     await acme.set_quota(5, 2)
     assert await is_offered(acme, 11) == [True]

@@ -17,7 +17,7 @@ import msgpack
 from lessor_protocol.errors import Problem
 
 from lessor_daemon.store import changes as scripts
-from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.errors import RECOVERING, recovering, store_problems
 from lessor_daemon.store.facts import Fact
 
 from .restrictions import facts_of_edits, facts_of_quota
@@ -123,7 +123,7 @@ class Changes:
         """Make the change that ``decide`` wants, and say how many sessions it ends.
 
         Raises what ``decide`` raises; ``quota_below_use``; ``conflict`` when a license that is to
-        be removed holds seats.
+        be removed holds seats; ``recovering`` for either while not all use is known.
         """
         line = self._lines.setdefault(org, _Line())
         line.waiting += 1
@@ -175,6 +175,8 @@ class Changes:
             )
             if answer.status == scripts.BELOW_USE:
                 raise _below_use(quota.license, answer)
+            if answer.status == RECOVERING:
+                raise recovering()
             if answer.status == scripts.MOVED:
                 return None
             await remember(self._memory, org, answer.version, mark.facts)
@@ -191,6 +193,8 @@ class Changes:
                 endings=plan.endings,
             ),
         )
+        if changed.status == RECOVERING:
+            raise recovering()
         if changed.status == scripts.IN_USE:
             raise Problem(
                 "conflict",

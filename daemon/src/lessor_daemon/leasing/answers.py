@@ -10,6 +10,7 @@ from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.messages import Lost, RenewAnswer
 from lessor_protocol.queued import Queued
 
+from lessor_daemon.store.errors import RECOVERING, recovering
 from lessor_daemon.store.scripts import Noticed
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ ASK_AGAIN_MS = 250
 ASK_AGAIN_STEP_MS = 50
 LONGEST_ASK_AGAIN_MS = 1_000
 """Shorter than an offered seat stays reserved (``OFFER_MS`` in ``store/lua/lib/line.lua``)."""
+
+CROWDED_RETRY_SECONDS = 5.0
 
 
 def queued(place: InLine, holders: list[Holder], estimate: Estimate | None) -> Queued:
@@ -85,9 +88,11 @@ def refusal(license: str, refused: NotGranted) -> Problem:
             f"this lease has ended ({by}); acquire a new one under a new id",
             data={"reason": refused.why},
         )
-    if refused.status == "recovering":
-        text = "the store lost its memory; nothing is granted until old leases have lapsed"
-        return Problem("recovering", text, retry_after=1)
+    if refused.status == RECOVERING:
+        return recovering()
+    if refused.status == "crowded":
+        text = f"{refused.why} wait in this organization, which is the most that may"
+        return Problem("rate_limited", text, retry_after=CROWDED_RETRY_SECONDS)
     if refused.why == "not_started":
         return Problem("license_expired", f"the term of license {license!r} has yet to begin")
     if refused.status == "too_many":

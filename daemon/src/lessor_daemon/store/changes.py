@@ -69,7 +69,10 @@ class ChangeMark:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """``status``: ``MADE``, ``MOVED`` or ``IN_USE``; ``ending`` sessions have begun to end."""
+    """``status``: ``MADE``, ``MOVED``, ``IN_USE`` or ``RECOVERING``.
+
+    ``ending`` sessions have begun to end.
+    """
 
     status: str
     version: int
@@ -112,7 +115,7 @@ async def change(
 
 @dataclass(frozen=True, slots=True)
 class QuotaAnswer:
-    """``status``: ``MADE``, ``MOVED``, or ``BELOW_USE`` for more in use than wanted, unforced."""
+    """``status``: ``MADE``, ``MOVED``; unforced also ``BELOW_USE`` or ``RECOVERING``."""
 
     status: str
     version: int

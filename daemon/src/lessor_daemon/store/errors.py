@@ -23,6 +23,19 @@ class NewerStore(DaemonError):
     exit_code = 78
 
 
+RECOVERING = "recovering"
+"""The status of scripts, and the code of the problem."""
+
+
+def recovering() -> Problem:
+    """What a caller gets whose call would have to know all that is in use."""
+    return Problem(
+        RECOVERING,
+        "the store lost its memory; nothing is granted until old leases have lapsed",
+        retry_after=1,
+    )
+
+
 @contextmanager
 def store_problems() -> Iterator[None]:
     """Turn ``StoreUnavailable`` into the ``Problem`` that a caller on the wire gets."""

@@ -49,7 +49,7 @@ class OfflineRecord:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """``status``: ``ISSUED``, ``FULL``, ``MACHINES_FULL`` or ``unknown_license``."""
+    """``status``: ``ISSUED``; ``FULL``, ``MACHINES_FULL``, ``RECOVERING``, ``unknown_license``."""
 
     status: str
     available: int

@@ -120,8 +120,9 @@ class NotGranted:
 
     ``status`` is ``full`` (``why``: ``drained``, ``cap``, ``seats`` or ``machines``), ``ended``
     (``why``: the reason), ``license_expired`` (``why``: ``not_started`` before its term),
-    ``too_many`` (``why``: the most seats that can ever be free together), ``conflict``,
-    ``recovering``, ``unknown_license`` or ``not_registered_user``.
+    ``too_many`` (``why``: the most seats that can ever be free together), ``crowded`` (``why``: how
+    many wait in the organization, which is the most), ``conflict``, ``recovering``,
+    ``unknown_license`` or ``not_registered_user``.
     """
 
     status: str

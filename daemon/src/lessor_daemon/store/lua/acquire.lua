@@ -16,6 +16,7 @@
 --   ended            reason
 --   license_expired  'not_started' when its term has yet to begin
 --   too_many         the most that can ever be free together
+--   crowded          how many wait in the organization, which is the most that may
 --   conflict | recovering | unknown_license | not_registered_user
 -- @include keys clock ended machine session lease ending offline policy seats line
 
@@ -28,6 +29,17 @@ local margin, wall_ms = tonumber(ARGV[10]), tonumber(ARGV[11])
 
 local least, most, labels = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
 
+-- Whether a lease or a waiter of this id is what this very call, made before, led to. Who repeats what
+-- somebody else asked for, under an id that the lists show, gets neither their lease nor its certificate.
+local function is_of_this_call(one)
+  return one.license == license and one.fingerprint == fingerprint and one.owner == owner
+end
+
+-- Whether there is no place left for one who does not wait yet.
+local function is_crowded(waiter)
+  return not waiter and redis.call('HLEN', WAITERS) >= MOST_WAITING
+end
+
 local function wait_in_line(waiter, policy)
   join_line(clock, id, waiter or {
     license = license, machine = machine, ephemeral = ephemeral, fingerprint = fingerprint,
@@ -39,10 +51,15 @@ end
 if clock.recovering then
   -- Nothing is granted, not even what the data knows: only a renewal confirms a lease now.
   local quota, lease = may_wait and read_quota(license), find_lease(id)
+  local waiter = not lease and find_waiter(id) or nil
+  local before = lease or waiter
+  if before and not is_of_this_call(before) then return reply(clock, 'conflict', {}) end
   if lease and lease.offered then
     stay_offered(clock, id)
-  elseif quota and not lease and not ended_reason(id) then
-    wait_in_line(find_waiter(id), quota.policy)
+  elseif quota and quota.kind ~= 'named-user' and not lease and not ended_reason(id)
+    and not is_crowded(waiter)
+  then
+    wait_in_line(waiter, quota.policy)
   end
   return reply(clock, 'recovering', {})
 end
@@ -56,9 +73,7 @@ local function idle_timeout(named)
 end
 
 local function known(lease)
-  if lease.license ~= license or lease.fingerprint ~= fingerprint then
-    return reply(clock, 'conflict', ended)
-  end
+  if not is_of_this_call(lease) then return reply(clock, 'conflict', ended) end
   if lease.ending then
     return reply(clock, 'ended', ended, string.match(redis.call('HGET', ENDING, id), '^%S+'))
   end
@@ -88,9 +103,7 @@ local reason = ended_reason(id)
 if reason then return reply(clock, 'ended', ended, reason) end
 
 local waiter = find_waiter(id)
-if waiter and (waiter.license ~= license or waiter.fingerprint ~= fingerprint) then
-  return reply(clock, 'conflict', ended)
-end
+if waiter and not is_of_this_call(waiter) then return reply(clock, 'conflict', ended) end
 
 local freed = 0 -- seats of offline licenses that have expired
 
@@ -129,20 +142,23 @@ end
 
 -- The seat is the registered user's, who has it on one machine at a time: the newest activation
 -- takes over. It does not wait until the one before is dead; who sits at both machines is one person.
+-- So one session more than the seats may run for a moment, and never two: what was taken over counts
+-- until it is dead, against its own user as well.
 local function activate()
   local email = string.match(owner, '^member:(.+)$')
   if not email or redis.call('HEXISTS', registered_key(license), email) == 0 then
     return reply(clock, 'not_registered_user', ended)
   end
   local before = redis.call('HGET', online_key(license), email)
-  local others = redis.call('HLEN', online_key(license)) - (before and 1 or 0)
-  if others + quota.offline >= quota.seats then return reply(clock, 'full', ended, 'seats') end
+  local free = free_seats(license, quota) + (before and 1 or 0)
+  if free <= 0 then return reply(clock, 'full', ended, 'seats') end
   if before then end_online(license, email, 'taken_over', 'activated on machine ' .. machine) end
   redis.call('HSET', online_key(license), email, id)
   return new_lease(true, 1)
 end
 
 if quota.kind == 'named-user' then
+  if waiter then leave_line(id, waiter) end -- it was a floating one when this began to wait
   if quota.drained then return reply(clock, 'full', ended, 'drained') end
   return activate()
 end
@@ -161,6 +177,11 @@ if redis.call('EXISTS', queue) == 0 then
   if not may_wait then
     return reply(clock, 'full', ended, blocked_by(license, quota, group, machine, least))
   end
+end
+
+if is_crowded(waiter) then
+  if may_wait then return reply(clock, 'crowded', ended, string.format('%d', MOST_WAITING)) end
+  return reply(clock, 'full', ended, blocked_by(license, quota, group, machine, least))
 end
 
 -- Somebody may stand in the line already: no barging, everyone goes through it.

@@ -9,7 +9,8 @@
 --            6 licenses that must hold no seat, msgpack
 --            7 members whose online session ends, msgpack: {license, e-mail, reason, text} each
 --            8 facts (lib/audit.lua)
--- Output  reply(clock, status, version, ending): changed | repeated | moved | in_use
+-- Output  reply(clock, status, version, ending): changed | repeated | moved | in_use | recovering (what
+--   must hold no seat may hold some that the store forgot)
 -- @include keys clock ended machine session lease ending audit
 
 local clock, refusal = open_clock()
@@ -23,6 +24,7 @@ local status = open_change(ARGV[2], change_id)
 if status == 'repeated' then return reply(clock, 'repeated', version_now(), 0) end
 if status == 'moved' then return reply(clock, 'moved', version_now(), 0) end
 
+if #unused > 0 and clock.recovering then return reply(clock, 'recovering', version_now(), 0) end
 for _, license in ipairs(unused) do
   local offline = tonumber(redis.call('HGET', quota_key(license), 'offline') or 0)
   if redis.call('EXISTS', use_key(license)) == 1 or offline > 0 then

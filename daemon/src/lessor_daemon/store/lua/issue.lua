@@ -6,7 +6,8 @@
 --            6 expiry, wall clock seconds   7 now, wall clock seconds   8 record
 --            9 id of this change   10 entry for the audit   11 facts (lib/audit.lua)
 --            12 '1' when it was issued before and the store forgot it: it counts whatever is free
--- Output  reply(clock, status, available, version): issued | repeated | full | machines_full |
+-- While recovering none is issued: the seats in use are not all known. Output
+--   reply(clock, status, available, version): issued | repeated | full | machines_full | recovering |
 --   unknown_license
 -- @include keys clock ended machine session lease audit offline policy seats line
 
@@ -27,9 +28,8 @@ if open_change('', change_id) == 'repeated' or is_known then return answer('repe
 if expire_offline(license, tonumber(ARGV[7])) > 0 then serve_lines(clock, {license}) end
 local quota = read_quota(license)
 if not quota then return answer('unknown_license', 0) end
-local use = quota.kind == 'named-user' and redis.call('HLEN', online_key(license))
-  or redis.call('SCARD', use_key(license))
-local available = quota.seats - quota.offline - use
+if clock.recovering and not is_forgotten then return answer('recovering', 0) end
+local available = free_seats(license, quota)
 if not is_forgotten and (quota.drained or seats > available) then return answer('full', available) end
 
 if quota.kind ~= 'named-user' then

@@ -1,5 +1,6 @@
 -- quota: set what a license allows. Lowering below use is refused unless forced; a forced one lets
--- the running finish and grants nothing new until below. Raising serves the line at once.
+-- the running finish and grants nothing new until below. While recovering use is not all known, so that
+-- only a forced one may lower anything. Raising serves the line at once.
 --
 -- Input
 --   KEYS[1]  {org}:clock
@@ -10,7 +11,7 @@
 --            4 '1' to force   5 version it was decided on ('': any)   6 id of this change
 --            7 entry for the audit   8 facts (lib/audit.lua)
 -- Output  reply(clock, status, version, leases, machines, offline, registered users): status is
---   set | repeated | moved | below_use
+--   set | repeated | moved | below_use | recovering
 -- @include keys clock ended machine session lease audit offline policy seats line
 
 local clock, refusal = open_clock()
@@ -38,11 +39,16 @@ local machines = tonumber(fields.machines or redis.call('HGET', quota_key(licens
 if machines == -2 then machines = seats end
 local below = leases + offline > seats
 if kind == 'named-user' then
-  below = users > seats or redis.call('HLEN', online_key(license)) + offline > seats
+  below = below or users > seats
 elseif machines >= 0 then
   below = below or registered > machines
 end
-if below and ARGV[4] ~= '1' then return answer('below_use', version_now()) end
+local is_lower = before and (seats < before.seats
+  or machines >= 0 and (before.machines < 0 or machines < before.machines))
+if ARGV[4] ~= '1' then
+  if below then return answer('below_use', version_now()) end
+  if is_lower and clock.recovering then return answer('recovering', version_now()) end
+end
 
 redis.call('SADD', LICENSES, license)
 for field, value in pairs(fields) do redis.call('HSET', quota_key(license), field, value) end

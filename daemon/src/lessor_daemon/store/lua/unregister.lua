@@ -1,4 +1,5 @@
--- unregister: remove machines from licenses. One that is busy counts until its last lease has ended.
+-- unregister: remove machines from licenses. One that is busy counts until its last lease has ended,
+-- and one that has an offline license until that expires.
 --
 -- Input
 --   KEYS[1]  {org}:clock
@@ -11,10 +12,14 @@ local clock, refusal = open_clock()
 if not clock then return refusal end
 
 local licenses = {} -- may name one twice
+local offline = {}  -- license -> the machines that hold offline licenses of it
 for _, one in ipairs(cmsgpack.unpack(ARGV[4])) do
   local license, machine = one[1], one[2]
   licenses[#licenses + 1] = license
-  if redis.call('HEXISTS', busy_key(license), machine) == 1 then
+  offline[license] = offline[license] or offline_until(license)
+  if offline[license][machine] then
+    -- It was issued after the daemon had looked.
+  elseif redis.call('HEXISTS', busy_key(license), machine) == 1 then
     redis.call('ZADD', machines_key(license), 'XX', 0, machine)
   else
     forget_machine(license, machine)

@@ -29,6 +29,7 @@ local OFFER_MS = 3000
 local MACHINE_PATIENCE_MS = 60000
 local SERVE_AT_ONCE = 100 -- offers and parkings a call, so that no call pays for a long line
 local LAPSE_AT_ONCE = 100 -- likewise
+local MOST_WAITING = 20000 -- of an organization: what they ask for is kept, and may be long
 local OFFERS_CHANNEL = 'lessor:offers'
 
 local function read_waiter(id)
@@ -115,10 +116,11 @@ local function return_to_line(id)
   redis.call('SADD', ABSENT, id)
 end
 
--- Who has an offer asks while nothing may be claimed.
+-- Who has an offer asks while nothing may be claimed: the offer holds until it may.
 local function stay_offered(clock, id)
   local waiter = read_waiter(id)
   if not waiter then return end
+  redis.call('ZADD', LEASES, 'XX', 'GT', clock.grace_until + OFFER_MS, id)
   waiter.gone_at = clock.now + GONE_MS
   write_waiter(id, waiter)
 end
@@ -220,8 +222,9 @@ end
 local function is_held_up(clock, license, groups, place)
   for _, group in ipairs(groups) do
     local id, parked_place = first_of(parked_key(license, group.name))
-    if id and parked_place < place
-      and clock.now - read_waiter(id).joined >= MACHINE_PATIENCE_MS
+    local waiter = id and parked_place < place and read_waiter(id)
+    if waiter and waiter.least <= room_in_group(license, group)
+      and clock.now - waiter.joined >= MACHINE_PATIENCE_MS
       and redis.call('ZCOUNT', machines_key(license), 0, 0) > 0
     then
       return true
@@ -246,7 +249,8 @@ end
 local function serve_line(clock, license)
   if clock.recovering or redis.call('EXISTS', queue_key(license)) == 0 then return end
   local quota = read_quota(license)
-  if not quota or quota.drained or not is_in_term(quota, wall_seconds()) then return end
+  if not quota or quota.kind == 'named-user' or quota.drained then return end
+  if not is_in_term(quota, wall_seconds()) then return end
   local groups = {unpack(quota.policy)}
   groups[#groups + 1] = DEFAULT_GROUP
   for _ = 1, SERVE_AT_ONCE do
@@ -256,10 +260,10 @@ local function serve_line(clock, license)
     if not turn then return end
     if is_impossible(quota, turn.group, turn.waiter.least) then
       leave_line(turn.id, turn.waiter) -- seats were lowered: it is told so when it asks again
+    elseif not is_admitted(license, quota, turn.waiter.machine) then
+      park(turn.id, turn.waiter, turn.place) -- first: no seats gather for one who could not take them
     elseif turn.waiter.least > free then
       return -- seats gather for it
-    elseif not is_admitted(license, quota, turn.waiter.machine) then
-      park(turn.id, turn.waiter, turn.place)
     elseif is_held_up(clock, license, groups, turn.place) then
       return
     else

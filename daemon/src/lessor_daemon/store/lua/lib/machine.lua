@@ -38,15 +38,22 @@ local function forget_machine(license, machine)
   redis.call('HDEL', seen_key(license), machine)
 end
 
--- When the registration of a machine lapses that is not busy. `retention` in seconds, -1: never.
-local function lapses_at(license, machine, retention)
-  if retention < 0 then return 'inf' end
-  local used_until = wall_seconds()
+-- The machines that hold offline licenses: machine id -> when the last of them expires.
+local function offline_until(license)
+  local latest = {}
   for _, held in ipairs(redis.call('HVALS', offline_on_key(license))) do
-    local expiry, on = string.match(held, '^(%d+) (.*)$')
-    if on == machine then used_until = math.max(used_until, tonumber(expiry)) end
+    local expiry, machine = string.match(held, '^(%d+) (.*)$')
+    latest[machine] = math.max(latest[machine] or 0, tonumber(expiry))
   end
-  return used_until + retention
+  return latest
+end
+
+-- When the registration of a machine lapses that is not busy. `retention` in seconds, -1: never.
+-- `offline` is what `offline_until` found, for who asks about many.
+local function lapses_at(license, machine, retention, offline)
+  if retention < 0 then return 'inf' end
+  local used_until = (offline or offline_until(license))[machine] or 0
+  return math.max(wall_seconds(), used_until) + retention
 end
 
 local function retention_of(license)
@@ -75,13 +82,17 @@ local function machine_less_busy(lease)
   redis.call('ZADD', machines_key(license), lapses_at(license, machine, retention_of(license)), machine)
 end
 
--- Un-register machines that were idle for as long as the license retains them.
+-- Un-register machines that were idle for as long as the license retains them. One whose offline license
+-- still counts stays: that expires by two clocks (lib/offline.lua), and this is the store's alone.
 local function drop_idle_machines(license)
   local idle = redis.call('ZRANGEBYSCORE', machines_key(license), '(0',
     string.format('%.0f', wall_seconds()), 'LIMIT', 0, DROP_AT_ONCE)
-  local dropped = 0
+  local dropped, offline = 0, #idle > 0 and offline_until(license)
   for _, machine in ipairs(idle) do
-    if redis.call('HEXISTS', busy_key(license), machine) == 0 then
+    if offline[machine] then
+      local lapses = lapses_at(license, machine, retention_of(license), offline)
+      redis.call('ZADD', machines_key(license), lapses, machine)
+    elseif redis.call('HEXISTS', busy_key(license), machine) == 0 then
       forget_machine(license, machine)
       dropped = dropped + 1
     end
@@ -92,9 +103,11 @@ end
 -- A license's retention (seconds, -1: until removed) has changed: idle machines follow it.
 local function apply_retention(license, retention)
   local machines = redis.call('ZRANGEBYSCORE', machines_key(license), '(0', '+inf')
+  local offline = offline_until(license)
   for _, machine in ipairs(machines) do
     if redis.call('HEXISTS', busy_key(license), machine) == 0 then
-      redis.call('ZADD', machines_key(license), lapses_at(license, machine, retention), machine)
+      local lapses = lapses_at(license, machine, retention, offline)
+      redis.call('ZADD', machines_key(license), lapses, machine)
     end
   end
 end
