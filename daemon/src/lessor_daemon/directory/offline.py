@@ -12,7 +12,7 @@ from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
 
 from lessor_daemon.store import offline as stored
-from lessor_daemon.store.errors import store_problems
+from lessor_daemon.store.errors import RECOVERING, recovering, store_problems
 from lessor_daemon.store.offline import OfflineRecord
 from lessor_daemon.times import wall_text
 from lessor_daemon.values import LONGEST_OFFLINE_SECONDS
@@ -83,7 +83,7 @@ class OfflineLicenses:
         """Take the seats, and only when that is on disk hand out the signed file.
 
         Raises ``Problem``: ``seats_exhausted``, ``machines_exhausted``, ``conflict`` if the license
-        does not allow it, ``invalid``.
+        does not allow it, ``recovering``, ``invalid``.
         """
         now = self._wall_ms() // 1000
         self._check(await self._licenses.find(org, wanted.license), wanted, now)
@@ -205,6 +205,8 @@ class OfflineLicenses:
 
 def _refused(status: str, wanted: Wanted, available: int) -> Problem:
     name = wanted.license
+    if status == RECOVERING:
+        return recovering()
     if status == stored.FULL:
         return Problem(
             "seats_exhausted",
