@@ -213,6 +213,40 @@ def test_the_operator_overrules_with_new_store(external: ExternalStore, acme: Ac
     assert not acme.daemon.events("changes_forgotten")
 
 
+def test_users_of_a_license_that_was_removed_stay_away_when_its_name_is_used_again(
+    external: ExternalStore, acme: Acme
+) -> None:
+    prepare(acme)
+    copy = copied_before_changes(acme, external)
+    assert acme.delete("/licenses/studio").status in (200, 204)
+    anew = {"name": "studio", "kind": "named-user", "seats": 2, "ttl": 2}
+    assert acme.post("/licenses", anew).status == 201
+    external.put_back(copy)
+    wait_until(
+        lambda: acme.get("/licenses/studio/registered-users").body.get("items") == [],
+        20,
+        "the new license to have no users",
+    )
+    wait_until(lambda: _granted(acme.caller("run").acquire()), 30, "recovery to be over")
+    assert acme.caller("member").acquire("studio").code == "not_registered_user"
+
+
+def test_keys_of_an_organization_that_was_removed_stay_void_when_its_name_is_used_again(
+    external: ExternalStore, acme: Acme
+) -> None:
+    old = acme.caller("other")
+    copy = copied_before_changes(acme, external)
+    operator = acme.caller("operator")
+    assert operator.call("DELETE", "/v1/orgs/other").status in (200, 204)
+    anew = {"slug": "other", "name": "Other Inc", "owner": {"email": "new@example.com"}}
+    assert operator.call("POST", "/v1/orgs", anew).status == 201
+    external.put_back(copy)
+    wait_until(lambda: acme.daemon.events("changes_reasserted"), 20, "it to hold again")
+    wait_until(lambda: _granted(acme.caller("run").acquire()), 30, "recovery to be over")
+    assert old.call("GET", "/v1/orgs/other/members").code == "revoked"
+    assert old.acquire("kre").code == "revoked"
+
+
 def second_daemon(external: ExternalStore, acme: Acme, tmp_path: Path) -> DaemonProcess:
     """On the same store, with the same secret and the same keys."""
     directory = tmp_path / "other"

@@ -9,6 +9,7 @@ from lessor_daemon.directory.licenses import DEFAULTS
 from lessor_daemon.directory.policy import Group, pack_policy, unpack_policy
 from lessor_daemon.directory.restrictions import (
     NOTHING,
+    THERE,
     Target,
     facts_of_edits,
     facts_of_quota,
@@ -36,6 +37,9 @@ KEY = KeyRecord("id", "acme", "ci", "", frozenset({"run", "read"}), b"digest", 2
         ({}, {"drained": b"1"}, {"drained": 1}),
         ({"drained": 1}, {"drained": b"0"}, {}),
         ({}, {"license": NOTHING}, {"drained": 1}),
+        ({}, {"license": b"named-user"}, {"drained": 1}),
+        ({}, {"license": b"floating"}, {}),
+        ({}, {"license": THERE}, {}),
         ({}, {"expires": b"100"}, {"expires": 100}),
         ({"expires": 50}, {"expires": b"100"}, {}),
         ({"expires": 50}, {"expires": b"0"}, {}),
@@ -130,7 +134,7 @@ def test_a_change_says_what_it_does_to_members_users_keys_and_licenses() -> None
     }
     assert facts_of_quota("kre", {"kind": "floating", "seats": 5, "ttl": 30_000}) == {
         "seats kre": (0, b"5"),
-        "license kre": (0, b"1"),
+        "license kre": (0, b"floating"),
     }
 
 

@@ -13,6 +13,7 @@ from lessor_daemon.directory.licenses import Licenses
 from lessor_daemon.directory.memory import Memory
 from lessor_daemon.directory.restrictions import (
     KEY,
+    LICENSE,
     MEMBER,
     NOTHING,
     ORGANIZATION,
@@ -20,6 +21,7 @@ from lessor_daemon.directory.restrictions import (
     USER,
     Target,
 )
+from lessor_daemon.directory.users import WITHDRAWN
 from lessor_daemon.store import changes as scripts
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import keys as key_names
@@ -27,6 +29,7 @@ from lessor_daemon.store import registered
 from lessor_daemon.store.changes import Edit
 from lessor_daemon.store.directory import KeyRecord, Member
 from lessor_daemon.store.facts import Fact
+from lessor_daemon.store.scripts import SeatGranted
 from support.organization import Organization
 
 if TYPE_CHECKING:
@@ -93,6 +96,15 @@ def key(key_id: str) -> Edit:
     return KeyRecord(key_id, "acme", key_id, "", frozenset({"run"}), b"digest", 0).edit()
 
 
+def packed(edit: Edit) -> bytes:
+    assert isinstance(edit.value, bytes)
+    return edit.value
+
+
+def known(facts: list[Fact]) -> dict[str, int]:
+    return {one.name: one.version for one in facts}
+
+
 @pytest.fixture
 async def acme(store: Store, tmp_path: Path) -> Administration:
     """With Olga as owner, Ada as member and registered user, and a key for each."""
@@ -115,7 +127,7 @@ async def test_a_later_word_wins_also_when_it_comes_between_comparing_and_saying
     )
     await acme.licenses.change(BOOTSTRAP, "acme", "kre", {"seats": 3}, force=True)
     await acme.change(Member(ADA, "admin", 0).edit("acme"), registration(), key("ada"))
-    assert await acme.enforcement.say_again("acme", missing) == set()
+    assert await acme.enforcement.say_again("acme", missing, known(missing)) == set()
     assert (await acme.licenses.find("acme", "kre")).seats == 3
     assert (await acme.users(), await acme.members()) == ([ADA], [ADA, OLGA])
     assert await acme.key_states() == {"olga": "", "ada": ""}
@@ -126,6 +138,70 @@ async def test_an_organization_that_is_made_anew_meanwhile_is_not_closed(
 ) -> None:
     missing = await acme.forgotten((Target(ORGANIZATION), NOTHING))
     await acme.change(key("olga"), facts={ORGANIZATION: (0, THERE)})
-    assert await acme.enforcement.say_again("acme", missing) == set()
+    assert await acme.enforcement.say_again("acme", missing, known(missing)) == set()
     assert await acme.key_states() == {"olga": "", "ada": ""}
     assert not (await acme.licenses.find("acme", "kre")).drained
+
+
+async def test_a_license_that_was_made_anew_has_none_of_its_earlier_users(
+    acme: Administration,
+) -> None:
+    await acme.change(registration(OLGA))
+    activated = await acme.org.acquire(1, license="studio", owner=f"member:{ADA}")
+    assert isinstance(activated, SeatGranted)
+    missing = await acme.forgotten(
+        (Target(LICENSE, "studio"), b"named-user"), (Target(USER, "studio", OLGA), b"2")
+    )
+    done = await acme.enforcement.say_again("acme", missing, known(missing))
+    assert done == {one.name for one in missing}
+    assert await acme.users() == [OLGA], "she was registered again"
+    assert await acme.org.news(1) == [f"withdrawn {WITHDRAWN}"]
+    assert not (await acme.licenses.find("acme", "studio")).drained
+
+
+async def test_a_license_that_was_made_anew_of_another_kind_is_drained(
+    acme: Administration,
+) -> None:
+    missing = await acme.forgotten((Target(LICENSE, "kre"), b"named-user"))
+    await acme.enforcement.say_again("acme", missing, known(missing))
+    assert (await acme.licenses.find("acme", "kre")).drained, "any member could use it"
+
+
+async def test_an_organization_that_was_made_anew_keeps_nothing_of_the_earlier_one(
+    acme: Administration,
+) -> None:
+    missing = await acme.forgotten((Target(ORGANIZATION), THERE))
+    done = await acme.enforcement.say_again("acme", missing, known(missing))
+    assert done == {ORGANIZATION}
+    assert await acme.key_states() == {"olga": "revoked", "ada": "revoked"}
+    assert (await acme.users(), await acme.members()) == ([], [])
+    assert all(one.drained for one in await acme.licenses.uses("acme"))
+    assert await acme.enforcement.missing("acme", missing) == []
+
+
+async def test_what_was_said_since_an_organization_was_made_anew_counts(
+    acme: Administration,
+) -> None:
+    facts = await acme.forgotten(
+        (Target(ORGANIZATION), THERE),
+        (Target(LICENSE, "kre"), b"floating"),
+        (Target("seats", "kre"), b"2"),
+        (Target(MEMBER, ADA), b"member 0"),
+        (Target(KEY, "ada"), packed(key("ada"))),
+    )
+    await acme.change(key("olga"))
+    await acme.enforcement.say_again("acme", facts, known(facts))
+    assert await acme.key_states() == {"olga": "", "ada": ""}, "one is known of, one was said now"
+    assert await acme.members() == [ADA]
+    uses = {one.license: (one.seats, one.drained) for one in await acme.licenses.uses("acme")}
+    assert uses == {"kre": (2, False), "studio": (2, True)}
+
+
+async def test_an_organization_that_a_store_does_not_have_waits(acme: Administration) -> None:
+    missing = await acme.forgotten((Target(ORGANIZATION), THERE))
+    for name in ("kre", "studio"):
+        keys = [Edit(one) for one in key_names.of_license("acme", name)]
+        await acme.change(*keys, Edit(key_names.licenses("acme"), name))
+    await acme.change(Edit(key_names.members("acme")), Edit(key_names.api_keys("acme")))
+    assert await acme.enforcement.say_again("acme", missing, known(missing)) == set()
+    assert await acme.enforcement.missing("acme", missing) == missing

@@ -17,7 +17,7 @@ from lessor_daemon.store import facts as said
 from lessor_daemon.store import keys as key_names
 from lessor_daemon.store import leases, offline, registered, sessions
 from lessor_daemon.store.changes import Edit, EndOnline
-from lessor_daemon.store.directory import Member
+from lessor_daemon.store.directory import REVOKED, Member
 from lessor_daemon.store.errors import store_problems
 from lessor_daemon.store.facts import Fact
 from lessor_daemon.store.offline import OfflineRecord
@@ -44,7 +44,7 @@ from .restrictions import (
 from .users import WITHDRAWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from lessor_daemon.store.facts import Facts
     from lessor_daemon.store.registered import RegisteredUser
@@ -53,7 +53,12 @@ if TYPE_CHECKING:
     from .changes import Changes, RunScript
     from .licenses import Licenses
 
+    Versions = Mapping[str, int]
+    """Name of a fact → when it was said."""
+
 OWNER = "owner"
+MOST_SHOWN = 20
+"""Of the registered users that one entry of the audit names."""
 
 
 class Enforcement:
@@ -78,8 +83,11 @@ class Enforcement:
             if one.version >= begin and one.version > stored_at.get(one.name, -1)
         ]
 
-    async def say_again(self, org: str, missing: list[Fact]) -> set[str]:
-        """Make these hold, where there is something for them to hold of. Says which it was."""
+    async def say_again(self, org: str, missing: list[Fact], known: Versions) -> set[str]:
+        """Make these hold, where there is something for them to hold of. Says which it was.
+
+        ``known`` is when something was said last of each thing, also of what is not missing.
+        """
         by_kind: dict[str, list[Fact]] = {}
         by_license: dict[str, list[Fact]] = {}
         for one in missing:
@@ -88,8 +96,10 @@ class Enforcement:
             if target.kind in (LICENSE, *LIMITS):
                 by_license.setdefault(target.name, []).append(one)
         done: set[str] = set()
+        for begin in by_kind.get(ORGANIZATION, ()):
+            done |= await self._clear(org, begin, known)
         for license, facts in by_license.items():
-            done |= await self._limit(org, license, facts)
+            done |= await self._limit(org, license, facts, known)
         everyone = [one for kind in (MEMBER, USER, KEY) for one in by_kind.get(kind, ())]
         if everyone:
             done |= await self._take_away(org, everyone)
@@ -97,12 +107,13 @@ class Enforcement:
             done |= await self._count_offline(org, one)
         for one in by_kind.get(ENDING, ()):
             await self._end(org, one)
-        for one in by_kind.get(ORGANIZATION, ()):
-            done |= await self._close(org, one)
         return done
 
-    async def _limit(self, org: str, license: str, facts: list[Fact]) -> set[str]:
-        """The settings of one license."""
+    async def _limit(self, org: str, license: str, facts: list[Fact], known: Versions) -> set[str]:
+        """The settings of one license, and its registered users if it was removed or made anew."""
+        for one in facts:
+            if Target.of(one.name).kind == LICENSE:
+                await self._withdraw(org, license, one, known)
 
         async def decide() -> Plan[set[str]]:
             missing = await self.missing(org, facts)
@@ -127,6 +138,43 @@ class Enforcement:
             )
 
         return (await self._changes.make(org, REASSERTION, decide))[0]
+
+    async def _withdraw(self, org: str, license: str, begin: Fact, known: Versions) -> None:
+        """The registered users that a license had before ``begin``."""
+
+        async def decide() -> Plan[None]:
+            gone: set[Target] = set()
+            if await self.missing(org, [begin]):
+                users = await registered.users(self._store, org, license)
+                targets = [Target(USER, license, email) for email in users]
+                gone = await self._from_before(org, begin, targets, known)
+            key = key_names.registered(org, license)
+            emails = sorted(one.email for one in gone)
+            return Plan(
+                None,
+                "license.reassert",
+                license,
+                {"registered_users": emails[:MOST_SHOWN], "count": len(emails)},
+                None,
+                [Edit(key, email) for email in emails],
+                endings=[EndOnline(license, email, "withdrawn", WITHDRAWN) for email in emails],
+                is_silent=True,
+            )
+
+        await self._changes.make(org, REASSERTION, decide)
+
+    async def _from_before(
+        self, org: str, begin: Fact, targets: list[Target], known: Versions
+    ) -> set[Target]:
+        """Those of which nothing was said since ``begin``; all of them if that was the end."""
+        if begin.value == NOTHING:
+            return set(targets)
+        stored_at = await said.versions(self._store, org, map(str, targets))
+        return {
+            one
+            for one in targets
+            if max(stored_at.get(str(one), 0), known.get(str(one), 0)) < begin.version
+        }
 
     async def _take_away(self, org: str, facts: list[Fact]) -> set[str]:
         """Memberships, roles, registered users and keys, in one step."""
@@ -229,30 +277,48 @@ class Enforcement:
             ),
         )
 
-    async def _close(self, org: str, one: Fact) -> set[str]:
-        """A removed organization that is back: nobody gets in and nothing starts."""
-        if one.value != NOTHING:
-            return set()
+    async def _clear(self, org: str, begin: Fact, known: Versions) -> set[str]:
+        """What an organization has from before it was removed, or made anew for somebody else.
+
+        Nobody gets in with it, not even the last owner, and nothing starts.
+        """
+        uses = await self._licenses.uses(org)
+        licenses = [Target(LICENSE, use.license) for use in uses]
+        for target in await self._from_before(org, begin, licenses, known):
+            removed = Fact(str(target), begin.version, NOTHING)
+            await self._limit(org, target.name, [removed], known)
 
         async def decide() -> Plan[bool]:
-            if not await self.missing(org, [one]):
+            if not await self.missing(org, [begin]):
                 return Plan(False, "organization.reassert", org)
             keys = await stored.api_keys(self._store, org)
-            edits = [restricted_key(key, NOTHING).edit() for key in keys if key.state != "revoked"]
+            members = await stored.members(self._store, org)
+            targets = [Target(KEY, one.key_id) for one in keys]
+            targets += [Target(MEMBER, email) for email in members]
+            old = await self._from_before(org, begin, targets, known)
+            edits = [
+                restricted_key(one, NOTHING).edit()
+                for one in keys
+                if one.state != REVOKED and Target(KEY, one.key_id) in old
+            ]
+            edits += [
+                Edit(key_names.members(org), email)
+                for email in members
+                if Target(MEMBER, email) in old
+            ]
+            is_there = bool(uses or keys or members)
             return Plan(
-                bool(keys),
+                is_there,
                 "organization.reassert",
                 org,
                 edits=edits,
-                facts=_as_said([one]) if keys else {},
+                facts=_as_said([begin]) if is_there else {},
                 is_silent=True,
             )
 
+        # Last: with this the store knows of the beginning, and is not asked to forget any more.
         is_there, _ = await self._changes.make(org, REASSERTION, decide)
-        for use in await self._licenses.uses(org):
-            removed = Fact(str(Target(LICENSE, use.license)), one.version, NOTHING)
-            await self._limit(org, use.license, [removed])
-        return {one.name} if is_there else set()
+        return {begin.name} if is_there else set()
 
 
 def _restricted(members: dict[str, Member], before: Member, value: bytes) -> Member | None:

@@ -118,7 +118,8 @@ class Reassertion:
                 changes=describe(lasting),
                 count=len(lasting),
             )
-        done = await self._enforcement.say_again(org, missing)
+        versions = {one.name: one.version for one in remembered}
+        done = await self._enforcement.say_again(org, missing, versions)
         made = [one for one in lasting if one.name in done]
         if made:
             self._metrics.changes_reasserted_total.inc(len(made))

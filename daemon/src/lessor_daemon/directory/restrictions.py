@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ORGANIZATION = "organization"
 """The fact without a target: nothing that was said before it counts. Empty for a removed one."""
 LICENSE = "license"
+"""The kind a license was made of; empty for a removed one. No earlier registration counts."""
 MEMBER = "member"
 USER = "user"
 KEY = "key"
@@ -43,6 +44,7 @@ LIMITS = ("seats", "machines", "drained", "starts", "expires", "offline_allowed"
 
 NOTHING = b""
 THERE = b"1"
+"""Of an organization; and of a license where somebody remembers it from when no kind was said."""
 
 _STATES = ("", FINISHING, REVOKED)
 
@@ -80,7 +82,7 @@ def facts_of_quota(license: str, fields: Mapping[str, str | int | bytes]) -> Fac
     """What these settings say about a license; with its kind they make it."""
     said = {str(Target(one, license)): (0, _bytes(fields[one])) for one in LIMITS if one in fields}
     if "kind" in fields:
-        said[str(Target(LICENSE, license))] = (0, THERE)
+        said[str(Target(LICENSE, license))] = (0, _bytes(fields["kind"]))
     return said
 
 
@@ -93,8 +95,10 @@ def restricted_fields(stored: Fields, said: Mapping[str, bytes]) -> Fields:
     machines, said_machines = int(stored["machines"]), wanted.get("machines")
     if said_machines is not None and _quota(said_machines, seats) < _quota(machines, seats):
         changed["machines"] = said_machines
-    if wanted.get("drained") or said.get(LICENSE) == NOTHING:
-        # A license that was removed does not come back to life; an admin removes what is left.
+    is_another = said.get(LICENSE, THERE) not in (THERE, _bytes(stored["kind"]))
+    if wanted.get("drained") or is_another:
+        # A license that was removed, or made anew of another kind, does not come back to life; an
+        # admin removes what is left.
         changed["drained"] = 1
     if wanted.get("offline_allowed") == 0:
         changed["offline_allowed"] = 0
