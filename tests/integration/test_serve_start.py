@@ -61,6 +61,13 @@ def test_the_first_start_makes_keys_that_only_the_user_can_read(make_daemon: Mak
     assert daemon.key("owner") not in daemon.log_path.read_text()
 
 
+def test_the_first_license_keeps_to_a_short_max_ttl(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon("--max-ttl", "20s", bootstrap=None)
+    daemon.start()
+    (license,) = daemon.caller("owner").call("GET", "/v1/orgs/default/licenses").body["items"]
+    assert license["ttl"] == 20
+
+
 def test_a_later_start_makes_nothing_new(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(bootstrap=None)
     daemon.start()

@@ -115,6 +115,19 @@ async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:
         await prepare(Directory(Problem("conflict", "somebody else's key")), serve)
 
 
+async def test_a_first_start_that_cannot_be_made_names_the_data_directory_as_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CONFIG, "bootstrap", None)
+
+    async def serve() -> None:
+        raise AssertionError("nothing may be served")
+
+    with pytest.raises(ConfigurationError) as caught:
+        await prepare(Directory(Problem("conflict", "somebody else's key")), serve)
+    assert caught.value.place == "data_dir"
+
+
 @pytest.mark.parametrize(
     "failure",
     [

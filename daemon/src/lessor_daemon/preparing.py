@@ -106,7 +106,9 @@ class Preparing:
         except Problem as problem:
             if problem.code in TRANSIENT | EMPTIED_MEANWHILE:
                 raise StoreUnavailable(problem.detail) from problem
-            raise ConfigurationError(str(self._config.bootstrap), problem.detail) from problem
+            # Without a file it is about the keys of the first start, which lie there.
+            place = str(self._config.bootstrap or "data_dir")
+            raise ConfigurationError(place, problem.detail) from problem
         except OSError as error:
             raise ConfigurationError(str(error.filename), str(error.strerror)) from error
         return made

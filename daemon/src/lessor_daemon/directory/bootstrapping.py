@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lessor_protocol.credentials import split_api_key
 from lessor_protocol.errors import Problem
+from lessor_protocol.timing import DEFAULT_TTL_MS
 
 from lessor_daemon.bootstrap import Bootstrap, KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
 from lessor_daemon.data_dir import write_private
@@ -40,7 +41,7 @@ DEFAULT_ORGANIZATION = OrganizationSpec(
     slug="default",
     name="Default",
     members=(MemberSpec("owner@localhost", "owner"),),
-    licenses=(LicenseSpec("kre", "floating", 5, 5, 30_000, None),),
+    licenses=(LicenseSpec("kre", "floating", 5, 5, DEFAULT_TTL_MS, None),),
 )
 OPERATOR_KEY_FILE = "operator.key"
 OWNER_KEY_FILE = "owner.key"
@@ -50,12 +51,19 @@ class Bootstrapping:
     """Every method may raise ``StoreUnavailable`` or ``Problem``, and may be called again."""
 
     def __init__(
-        self, store: Store, changes: Changes, licenses: Licenses, wall_ms: Callable[[], int]
+        self,
+        store: Store,
+        changes: Changes,
+        licenses: Licenses,
+        wall_ms: Callable[[], int],
+        *,
+        max_ttl_ms: int,
     ) -> None:
         self._store = store
         self._changes = changes
         self._licenses = licenses
         self._wall_ms = wall_ms
+        self._max_ttl_ms = max_ttl_ms
 
     async def apply(self, bootstrap: Bootstrap) -> None:
         """Make the store have what the file says."""
@@ -89,9 +97,14 @@ class Bootstrapping:
             spec = _key_spec("owner", frozenset({RUN, READ, ADMIN}), member, path)
             # The key first: an organization that is there is complete.
             await self._apply_key(DEFAULT_ORGANIZATION.slug, spec)
-            await self.apply(Bootstrap((DEFAULT_ORGANIZATION,)))
+            await self.apply(Bootstrap((self._default_organization(),)))
             made.append(path)
         return made
+
+    def _default_organization(self) -> OrganizationSpec:
+        (license,) = DEFAULT_ORGANIZATION.licenses
+        allowed = replace(license, ttl_ms=min(license.ttl_ms, self._max_ttl_ms))
+        return replace(DEFAULT_ORGANIZATION, licenses=(allowed,))
 
     async def _apply_members(self, organization: OrganizationSpec, *, is_silent: bool) -> None:
         slug = organization.slug

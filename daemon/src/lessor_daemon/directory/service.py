@@ -103,7 +103,9 @@ class Directory:
             store, run, changes, self.licenses, memory, metrics=metrics, wall_ms=wall_ms
         )
         self._upkeep = Upkeep(store, run, self.licenses, reassertion, wall_ms, retention=retention)
-        self._bootstrapping = Bootstrapping(store, changes, self.licenses, wall_ms)
+        self._bootstrapping = Bootstrapping(
+            store, changes, self.licenses, wall_ms, max_ttl_ms=ttl_range_ms[1]
+        )
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Let the wall clock do its part, in a task of ``group`` until it ends."""
