@@ -31,14 +31,12 @@ from lessor_daemon.store.directory import KeyRecord, Member
 from lessor_daemon.store.facts import Fact
 from lessor_daemon.store.scripts import SeatGranted
 from support.organization import Organization
+from support.running import run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from lessor_daemon.directory.changes import Answer
     from lessor_daemon.store.facts import Facts
-    from lessor_daemon.store.scripts import Context
     from lessor_daemon.store.store import Store
 
 ADA, OLGA = "ada@example.com", "olga@example.com"
@@ -50,18 +48,10 @@ class Administration:
     def __init__(self, store: Store, directory: Path) -> None:
         self.store = store
         self.org = Organization(store)
-        self._changes = Changes(store, self._run, Memory(directory / "administration.sqlite"))
+        run = run_of(self.org)
+        self._changes = Changes(store, run, Memory(directory / "administration.sqlite"))
         self.licenses = Licenses(store, self._changes, lambda: 0, ttl_range_ms=(5_000, 60_000))
-        self.enforcement = Enforcement(store, self._run, self._changes, self.licenses)
-
-    async def _run(
-        self,
-        org: str,  # noqa: ARG002  # there is one
-        script: Callable[[Context], Awaitable[Answer]],
-    ) -> Answer:
-        answer = await script(self.org.clock.context(self.org.at_ms))
-        self.org.clock.learn(answer[0], self.org.at_ms)
-        return answer
+        self.enforcement = Enforcement(store, run, self._changes, self.licenses)
 
     async def change(self, *edits: Edit, facts: Facts | None = None) -> None:
         async def decide() -> Plan[None]:

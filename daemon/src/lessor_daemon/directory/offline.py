@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
 from lessor_protocol import offline as files
 from lessor_protocol.errors import Problem
 from lessor_protocol.fields import invalid
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from .signing_keys import SigningKeys
 
 
+_log = structlog.get_logger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to issue."""
@@ -41,6 +46,15 @@ class Wanted:
     machine: str
     seats: int
     expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """One that may hold its seats in the store, and whose file nobody was given."""
+
+    org: str
+    actor: Actor
+    record: OfflineRecord
 
 
 class OfflineLicenses:
@@ -62,6 +76,7 @@ class OfflineLicenses:
         self._licenses = licenses
         self._signing_keys = signing_keys
         self._wall_ms = wall_ms
+        self._owed: list[_Owed] = []
 
     async def all(
         self, org: str, license: str | None, machine: str | None
@@ -83,8 +98,11 @@ class OfflineLicenses:
         """Take the seats, and only when that is on disk hand out the signed file.
 
         Raises ``Problem``: ``seats_exhausted``, ``machines_exhausted``, ``conflict`` if the license
-        does not allow it, ``recovering``, ``invalid``.
+        does not allow it, ``recovering``, ``invalid``; ``store_unavailable`` also when it was done
+        and is not confirmed. Then its seats are given back, at once or with the next one that is
+        issued here: without its file nobody else could.
         """
+        await self._give_back_owed(org)
         now = self._wall_ms() // 1000
         self._check(await self._licenses.find(org, wanted.license), wanted, now)
         key = await self._signing_keys.current()
@@ -104,12 +122,25 @@ class OfflineLicenses:
         entry = entry_of(actor, Plan(None, "offline.issue", record.serial, None, shown))
         change_id = os.urandom(8)
         facts = {str(Target(OFFLINE, record.serial)): (0, record.pack())}
-        _, issued = await self._run(
-            org,
-            lambda context: stored.issue(
-                self._store, org, context, record, change_id=change_id, entry=entry, said=facts
-            ),
-        )
+        try:
+            _, issued = await self._run(
+                org,
+                lambda context: stored.issue(
+                    self._store, org, context, record, change_id=change_id, entry=entry, said=facts
+                ),
+            )
+        except Problem as problem:
+            _log.warning(
+                "offline_license_not_issued", org=org, serial=record.serial, reason=problem.detail
+            )
+            self._owed.append(_Owed(org, actor, record))
+            with contextlib.suppress(Problem):
+                await self._give_back_owed(org)
+            raise Problem(
+                problem.code,
+                "no offline license was issued, since the store does not confirm it; do it again",
+                retry_after=1,
+            ) from problem
         if issued.status != stored.ISSUED:
             raise _refused(issued.status, wanted, issued.available)
         await remember(self._memory, org, issued.version, facts)
@@ -141,25 +172,34 @@ class OfflineLicenses:
         if (given.serial, given.machine) != (record.serial, record.machine):
             raise invalid("receipt", "belongs to another offline license")
         if not record.returned and record.expires > self._wall_ms() / 1000:
-            returned = replace(record, returned=self._wall_ms() // 1000)
-            plan = Plan(
-                None, "offline.return", serial, self.to_wire(record), self.to_wire(returned)
-            )
-            facts = {str(Target(OFFLINE, serial)): (0, NOTHING)}
-            _, _, version = await self._run(
-                org,
-                lambda context: stored.give_back(
-                    self._store,
-                    org,
-                    context,
-                    returned,
-                    change_id=os.urandom(8),
-                    entry=entry_of(actor, plan),
-                    said=facts,
-                ),
-            )
-            await remember(self._memory, org, version, facts)
+            await self._free(actor, org, record)
         return await self.get(org, serial)
+
+    async def _give_back_owed(self, org: str) -> None:
+        for one in [one for one in self._owed if one.org == org]:
+            await self._free(one.actor, org, one.record)
+            self._owed = [owed for owed in self._owed if owed is not one]
+
+    async def _free(self, actor: Actor, org: str, record: OfflineRecord) -> None:
+        """Its seats, if it holds them."""
+        returned = replace(record, returned=self._wall_ms() // 1000)
+        shown = (self.to_wire(record), self.to_wire(returned))
+        plan = Plan(None, "offline.return", record.serial, *shown)
+        facts = {str(Target(OFFLINE, record.serial)): (0, NOTHING)}
+        _, freed, version = await self._run(
+            org,
+            lambda context: stored.give_back(
+                self._store,
+                org,
+                context,
+                returned,
+                change_id=os.urandom(8),
+                entry=entry_of(actor, plan),
+                said=facts,
+            ),
+        )
+        if freed:
+            await remember(self._memory, org, version, facts)
 
     def to_wire(self, record: OfflineRecord) -> dict[str, object]:
         """An offline license as the wire shows it; the file itself is shown once, when issued."""
