@@ -11,7 +11,7 @@ import select
 import time
 
 from lessor_protocol import lease as machine
-from lessor_protocol.errors import Problem
+from lessor_protocol.errors import KEEPS_PLACE, Problem
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.message import UNLIMITED_WAIT_MS
 from lessor_protocol.messages import Lease, Renewal
@@ -189,7 +189,7 @@ class Keeper:
         try:
             answer = self._server.acquire(self._request, timeout_ms)
         except Problem as problem:
-            self._may_be_known = known_before
+            self._may_be_known = known_before or problem.code in KEEPS_PLACE
             self._refused(problem)
             self._blocked_by = blocked_by_of(problem)
             self._field = explain.field_of(problem)

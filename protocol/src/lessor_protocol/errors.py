@@ -69,6 +69,10 @@ NO_SEAT = frozenset({"seats_exhausted", "machines_exhausted"})
 TRANSIENT = frozenset({"rate_limited", "internal", "recovering", "draining", "store_unavailable"})
 """Answers that say nothing about the lease: try again after ``retry_after``."""
 
+KEEPS_PLACE = frozenset({"recovering"})
+"""Refusals of an acquire that would wait which give it a place in the line all the same: whoever
+gives up is to leave it."""
+
 HOLDING_KEEPS_ON = frozenset({"unauthenticated", "forbidden"})
 """While a lease is held these are retried until its deadline: a store that lost its memory knows
 no key, and that must not kill a healthy test. Only ``revoked`` is final."""

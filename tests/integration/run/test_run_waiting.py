@@ -146,6 +146,14 @@ def test_a_server_that_recovers_is_waited_for(start: Start, server: FakeServer) 
     assert run.wait() == 0
 
 
+def test_who_gives_up_on_a_server_that_recovers_leaves_its_line(
+    start: Start, server: FakeServer
+) -> None:
+    server.refusal = Problem("recovering", "the store lost its memory", retry_after=0.05)
+    assert start("-l", "kre", "-w", "0.3", "--", "true").wait() == 75
+    assert server.count("release") == 1
+
+
 @pytest.fixture
 def silent_port() -> Iterator[int]:
     """A port whose connections nobody ever accepts or answers."""

@@ -164,7 +164,7 @@ class Agent:
             code = self._seeker.explain_refusal()
             if self._state.code == lease.UNREACHABLE:
                 self._give_back(_LAST_TRY_MS)
-            elif self._seeker.was_queued or self._state.phase == lease.LOST:
+            elif self._seeker.may_stand_in_line or self._state.phase == lease.LOST:
                 self._give_back(lease.RELEASE_PATIENCE_MS)
             return code
         self._is_seeking = False

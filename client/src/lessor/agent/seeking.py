@@ -10,7 +10,7 @@ import os
 import time
 
 from lessor_protocol import lease
-from lessor_protocol.errors import Problem
+from lessor_protocol.errors import KEEPS_PLACE, Problem
 from lessor_protocol.message import UNLIMITED_WAIT_MS
 from lessor_protocol.messages import AcquireRequest, Process
 from lessor_protocol.queued import Queued, blocked_by_of, holders_of
@@ -58,7 +58,7 @@ class Seeker:
         pause: Callable[[int], None],
         on_ask: Callable[[], None],
     ) -> None:
-        self.was_queued = False
+        self.may_stand_in_line = False
         self.state: LeaseState = lease.begin(
             now_ms(),
             wait_ms=options.wait_ms,
@@ -161,7 +161,7 @@ class Seeker:
 
     def _take_queued(self, queued: Queued) -> None:
         self.state = lease.queued(self.state, now_ms(), retry_after_ms=queued.retry_after_ms)
-        self.was_queued = True
+        self.may_stand_in_line = True
         self._blocked_by = queued.blocked_by
         self._tell_waiting(queued.position, queued.blocked_by, queued.holders, queued.estimate)
 
@@ -170,6 +170,7 @@ class Seeker:
         self._holders = holders_of(problem)
         self._blocked_by = blocked_by_of(problem)
         self._field = explain.field_of(problem)
+        self.may_stand_in_line |= problem.code in KEEPS_PLACE
         self.state = lease.refused(
             self.state,
             now_ms(),

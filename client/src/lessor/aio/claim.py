@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lessor_protocol import lease as machine
-from lessor_protocol.errors import Problem
+from lessor_protocol.errors import KEEPS_PLACE, Problem
 from lessor_protocol.lease_id import format_lease_id
 from lessor_protocol.message import UNLIMITED_WAIT_MS
 from lessor_protocol.messages import Lease, Renewal
@@ -170,7 +170,7 @@ class Claim:
         try:
             answer = await self._calls.acquire(request, timeout_ms)
         except Problem as problem:
-            self.may_be_known = known_before
+            self.may_be_known = known_before or problem.code in KEEPS_PLACE
             self._holders = holders_of(problem) or self._holders
             self._blocked_by = blocked_by_of(problem)
             self._field = explain.field_of(problem)
