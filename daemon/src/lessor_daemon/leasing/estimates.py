@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
 
 KEPT_MS = 5_000
+OLDEST_MS = 2 * KEPT_MS
+"""What is still told while it is being made anew."""
 SESSIONS_READ = 500
 """The latest of the organization; those of other licenses among them do not count."""
 HOLDERS_READ = 500
@@ -34,6 +36,7 @@ class Estimates:
         self._boottime_ms = boottime_ms
         self._wall_ms = wall_ms
         self._kept: dict[tuple[str, str], tuple[int, list[Estimate]]] = {}
+        self._under_way: set[tuple[str, str]] = set()
 
     async def of(self, org: str, license: str, position: int) -> Estimate | None:
         """For a place in line, from 1; None where nothing can be said.
@@ -45,15 +48,20 @@ class Estimates:
 
     async def _all(self, org: str, license: str) -> list[Estimate]:
         now_ms = self._boottime_ms()
-        made_ms, found = self._kept.get((org, license), (now_ms - KEPT_MS, []))
-        if now_ms - made_ms < KEPT_MS:
+        made_ms, found = self._kept.get((org, license), (now_ms - OLDEST_MS, []))
+        age_ms = now_ms - made_ms
+        if age_ms < KEPT_MS:
             return found
+        if (org, license) in self._under_way:  # one computes, not everybody in line
+            return found if age_ms < OLDEST_MS else []
+        self._under_way.add((org, license))
+        try:
+            with store_problems():
+                found = await self._make(org, license)
+        finally:
+            self._under_way.discard((org, license))
         if len(self._kept) >= MOST_LICENSES_KEPT:
             self._kept.clear()
-        # Whoever asks meanwhile gets the one before: one computes, not everybody in line.
-        self._kept[org, license] = (now_ms, found)
-        with store_problems():
-            found = await self._make(org, license)
         self._kept[org, license] = (now_ms, found)
         return found
 
