@@ -117,4 +117,4 @@ def test_a_range_of_seats_takes_what_is_free_and_tells_the_command_how_many(
     assert counted.read_text() == "3\n"
     refused = begin("-N", "6", "-w", "5s", "--", "true")
     assert refused.wait() == 78
-    assert "the seats of 'kre' that can be free at once are at most 5" in refused.stderr
+    assert "at most 5 seats of 'kre' can be free at once" in refused.stderr

@@ -96,11 +96,9 @@ def refusal(license: str, refused: NotGranted) -> Problem:
     if refused.why == "not_started":
         return Problem("license_expired", f"the term of license {license!r} has yet to begin")
     if refused.status == "too_many":
-        text = (
-            f"the seats of {license!r} that can be free at once are at most {refused.why}: "
-            "those of offline licenses, and above a group's cap, do not count"
-        )
-        return Problem("invalid", text, data={"field": "seats"})
+        text = f"at most {refused.why} seats of {license!r} can be free at once"
+        hint = "offline licenses and a group's cap lower what can be had"
+        return Problem("invalid", text, data={"field": "seats", "hint": hint})
     texts = {
         "conflict": "this id belongs to another acquire",
         "unknown_license": f"there is no license {license!r}",
