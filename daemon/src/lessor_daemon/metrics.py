@@ -67,7 +67,7 @@ class Metrics:
             "lessor_acquire", "Calls to acquire, by outcome", ["result"], registry=registry
         )
         self.denied_total = Counter(
-            "lessor_denied", "Refused calls, by error code", ["code"], registry=registry
+            "lessor_denied", "Refused calls to acquire, by error code", ["code"], registry=registry
         )
         self.auth_failures_total = Counter(
             "lessor_auth_failures", "API keys that did not hold, by why", ["why"], registry=registry
@@ -121,6 +121,11 @@ class Metrics:
         build = Gauge("lessor_build_info", "Always 1", ["version", "protocol"], registry=registry)
         build.labels(__version__, str(PROTOCOL_VERSION)).set(1)
         ProcessCollector(registry=registry)
+
+    def acquire_refused(self, code: str) -> None:
+        """Count one that was answered with a problem; ``code`` is one of the protocol's."""
+        self.denied_total.labels(code).inc()
+        self.acquire_total.labels("denied").inc()
 
     def observe_request(self, operation: str, seconds: float) -> None:
         """Count one call. Looking a label up costs more than counting, so it is done once."""

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from lessor_protocol import PROTOCOL_VERSION
+from lessor_protocol import PROTOCOL_VERSION, frames
 from lessor_protocol.errors import Problem
 
 from lessor_daemon import logs
@@ -91,6 +91,8 @@ def internal_problem() -> Problem:
 
 
 def _refuse(request: web.Request, problem: Problem) -> web.Response:
+    if _operation(request) == frames.ACQUIRE:
+        request.app[METRICS].acquire_refused(problem.code)
     response = problem_answer(request, problem)
     if not request.content.is_eof():
         # The rest of the body is still on its way, and may never end.

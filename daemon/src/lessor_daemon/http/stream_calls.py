@@ -87,6 +87,7 @@ class StreamCalls:
         self._leasing = leasing
         self._carries = leasing.news.carriers.enter
         self._observe = metrics.observe_request
+        self._acquire_refused = metrics.acquire_refused
         self._observe_renew = metrics.request_seconds.labels(frames.RENEW).observe
 
     def stream_begins(self) -> None:
@@ -106,7 +107,7 @@ class StreamCalls:
                 try:
                     self._renew(stream, caller, head, repeated)
                 except Exception as error:  # noqa: BLE001  # as below
-                    self._fail(stream, frames.seq_in(head), error)
+                    self._fail(stream, frames.RENEW, frames.seq_in(head), error)
                 return
         asked = _Asked.in_frame(frame)
         caller = self._recall(stream.key_digest)
@@ -118,7 +119,7 @@ class StreamCalls:
         try:
             self._begin(stream, caller, asked)
         except Exception as error:  # noqa: BLE001  # maybe another's task reads this stream on
-            self._fail(stream, asked.seq, error)
+            self._fail(stream, asked.op, asked.seq, error)
 
     async def _answer_waiting(self, stream: Stream) -> None:
         """Answer what came since the key's record is being read, in order."""
@@ -132,7 +133,7 @@ class StreamCalls:
             try:
                 await self._answer_checked(stream, asked)
             except Exception as error:  # noqa: BLE001  # the last line of defence, as in ``conversation``
-                self._fail(stream, asked.seq, error)
+                self._fail(stream, asked.op, asked.seq, error)
         stream.waits_for_key = None
         stream.go_on()
 
@@ -178,7 +179,7 @@ class StreamCalls:
         def answered(outcome: list[Result] | Exception) -> None:
             try:
                 if isinstance(outcome, Exception):
-                    self._fail(stream, frames.seq_in(head), outcome)
+                    self._fail(stream, frames.RENEW, frames.seq_in(head), outcome)
                 elif ttl_ms := least_ttl_ms(outcome):
                     self._carries(wanted.lease_ids, weakref.ref(stream))
                     stream.send(head + wanted.answer(ttl_ms))
@@ -186,7 +187,7 @@ class StreamCalls:
                     answer = renew_answer(wanted.renewals, outcome)
                     self._answer_renew(stream, frames.seq_in(head), answer)
             except Exception as error:  # noqa: BLE001  # others of the batch are still to be answered
-                self._fail(stream, frames.seq_in(head), error)
+                self._fail(stream, frames.RENEW, frames.seq_in(head), error)
             self._observe_renew(time.perf_counter() - began)
             stream.done(cost)
 
@@ -286,17 +287,20 @@ class StreamCalls:
         try:
             await work
         except Exception as error:  # noqa: BLE001  # the last line of defence, as in ``conversation``
-            self._fail(stream, call.seq, error)
+            self._fail(stream, op, call.seq, error)
         finally:
             self._serving.call_ends()
             self._observe(op, time.perf_counter() - began)
             logs.unbind()  # requests that it held up may be read now
             stream.done(cost)
 
-    def _fail(self, stream: Stream, seq: int, error: Exception) -> None:
+    def _fail(self, stream: Stream, op: str, seq: int, error: Exception) -> None:
         if isinstance(error, Problem):
-            stream.refuse(seq, error)
+            problem = error
         else:
             request_id = stream.opened.request_id
             _log.error("internal_error", request=request_id, frame=seq, exc_info=error)
-            stream.refuse(seq, internal_problem())
+            problem = internal_problem()
+        if op == frames.ACQUIRE:
+            self._acquire_refused(problem.code)
+        stream.refuse(seq, problem)
