@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor_daemon.store import changes
+from lessor_daemon.store import changes, facts
+from lessor_daemon.store.facts import Fact
 from support.offline_records import give_back, issue, offline_license
 from support.organization import RECOVERY_MS
 
@@ -64,3 +65,18 @@ async def test_no_license_is_removed(recovering: Organization) -> None:
     for _ in range(RECOVERY_MS // 2_000 + 1):
         await acme.pass_time(2_000)
     assert await remove_license(acme) == "made"
+
+
+async def test_what_is_said_again_never_overwrites_a_later_word(acme: Organization) -> None:
+    async def say(version: int, value: bytes) -> int:
+        mark = changes.ChangeMark(None, os.urandom(8), b"", {"seats kre": (version, value)})
+        reading, changed = await changes.change(
+            acme.store, acme.slug, acme._context(), mark, edits=[]
+        )
+        acme._learn(reading)
+        return changed.version
+
+    earlier = await say(0, b"5")
+    later = await say(0, b"2")
+    await say(earlier, b"5")
+    assert await facts.fact(acme.store, acme.slug, "seats kre") == Fact("seats kre", later, b"2")

@@ -126,6 +126,26 @@ async def test_a_withdrawn_users_session_is_put_back_as_ending(
     assert str((await acme.renew(2))[0]).startswith("withdrawn ")
 
 
+async def test_who_was_assigned_again_before_the_grant_is_put_back_though_the_store_forgot_that(
+    store: Store,
+) -> None:
+    acme = Organization(store)
+    await set_up(acme)
+    withdrawn = ChangeMark(None, os.urandom(8), b"", {f"user studio {ADA}": (0, b"")})
+    await changes.change(
+        store, acme.slug, acme.clock.context(acme.at_ms), withdrawn, edits=[Edit(REGISTERED, ADA)]
+    )
+    await acme.open_recovery()
+    for _ in range(RECOVERY_MS // 2_000 + 1):
+        await acme.pass_time(2_000)
+    await store.redis.hset(REGISTERED, ADA, "1")  # assigned again, which is lost below
+    granted = await activate(acme, 1, "m1")
+    await acme.release(1, asker=f"member:{ADA}")
+    await store.redis.zrem("{acme}:ended", lease_id(1))  # as if it were held on
+    await acme.open_recovery()
+    assert await acme.restore(proven(1, granted.token)) == [TTL_MS]
+
+
 async def test_a_lease_that_was_being_ended_is_put_back_as_ending(
     emptied: tuple[Organization, list[SeatGranted]],
 ) -> None:

@@ -9,7 +9,7 @@
 --            token, ttl ms, fingerprint, owner, holder, seats, group, named}
 -- Output  reply(clock, 'restored', results): per lease, in order, its ttl in ms, or why it is lost:
 --   a reason of lib/ended.lua, with a text behind it while it is ending | 'unknown'
--- @include keys clock ended machine session lease ending policy seats line
+-- @include keys clock ended machine session lease ending audit policy seats line
 
 local clock, refusal = open_clock()
 if not clock then return refusal end
@@ -17,10 +17,13 @@ if not clock then return refusal end
 local margin, wall_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- Whether administration took the user off the list: the fact of lib/audit.lua, since the list itself
--- may not be back yet.
-local function is_withdrawn(license, email)
+-- may not be back yet. Not before the epoch of the grant: then they had been assigned again by that time,
+-- which the store forgot.
+local function is_withdrawn(license, email, token)
   local fact = redis.call('HGET', FACTS, 'user ' .. license .. ' ' .. email)
-  return fact and cmsgpack.unpack(fact)[2] == ''
+  if not fact then return false end
+  local version, value = unpack(cmsgpack.unpack(fact))
+  return value == '' and math.floor(version / CHANGES_AN_EPOCH) >= math.floor(token / TOKENS_AN_EPOCH)
 end
 
 -- A registered user is online again. Of two activations the later one, which has the larger token,
@@ -36,7 +39,7 @@ local function put_back_online(id, lease)
   end
   if other then mark_ending(other_id, other, 'taken_over', 'activated on machine ' .. lease.machine) end
   redis.call('HSET', online_key(lease.license), email, id)
-  if is_withdrawn(lease.license, email) then
+  if is_withdrawn(lease.license, email, lease.token) then
     mark_ending(id, lease, 'withdrawn', 'the license was withdrawn from you')
   end
 end

@@ -35,8 +35,10 @@ end
 local function write_facts(facts, version)
   for name, fact in pairs(facts) do
     local said = fact[1] > 0 and fact[1] or version -- said again: as of when it was said first
-    redis.call('HSET', FACTS, name, cmsgpack.pack({said, fact[2]}))
-    redis.call('ZADD', FACTS_AT, string.format('%.0f', said), name)
+    if said >= tonumber(redis.call('ZSCORE', FACTS_AT, name) or 0) then -- else there is a later word
+      redis.call('HSET', FACTS, name, cmsgpack.pack({said, fact[2]}))
+      redis.call('ZADD', FACTS_AT, string.format('%.0f', said), name)
+    end
   end
   local surplus = redis.call('ZCARD', FACTS_AT) - FACTS_KEPT
   if surplus > 0 then
