@@ -116,7 +116,7 @@ def test_without_the_daemon_serve_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "lessor_daemon", None)
-    monkeypatch.delitem(sys.modules, "lessor_daemon.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "lessor_daemon.start", raising=False)
     code, _, err = run(capfd, "serve")
     assert code == 78
     assert "pip install '.[daemon]'" in err

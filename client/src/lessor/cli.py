@@ -90,9 +90,9 @@ def _check_encoding(arguments: list[str]) -> None:
 
 def _serve(arguments: list[str]) -> int:
     try:
-        module = __import__("lessor_daemon.cli", fromlist=["main"])
+        module = __import__("lessor_daemon.start", fromlist=["main"])
     except ModuleNotFoundError as error:
-        if error.name not in ("lessor_daemon", "lessor_daemon.cli"):
+        if error.name not in ("lessor_daemon", "lessor_daemon.start"):
             raise
         raise UsageError(
             "the server is not installed here; in a checkout: pip install '.[daemon]'"

@@ -7,6 +7,7 @@ the other way round, down to leaving the data directory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from . import logs
@@ -31,8 +32,12 @@ async def run(config: Config, bootstrap: Bootstrap | None) -> None:
     """
     asyncio.get_running_loop().set_exception_handler(logs.log_loop_exception)
     signals = StopSignals()
-    async with laid(config) as foundation:
-        if config.workers > 1:
+    async with contextlib.AsyncExitStack() as stack:
+        # It may wait for another daemon to leave the data directory.
+        foundation = await signals.unless_asked(stack.enter_async_context(laid(config)))
+        if foundation is None:
+            pass
+        elif config.workers > 1:
             await Workers(config, bootstrap, foundation).run(signals)
         else:
             await _serve_alone(config, bootstrap, foundation, signals)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import logs
 from .directory.service import Directory
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .foundation import Foundation
     from .metrics import Metrics
 
+_T = TypeVar("_T")
+
 _log = logs.get_logger("lessor.daemon")
 
 
@@ -48,6 +50,18 @@ class StopSignals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._received, number)
+
+    async def unless_asked(self, work: Coroutine[None, None, _T]) -> _T | None:
+        """What ``work`` returns; None when a signal came first, and ``work`` was cancelled."""
+        asked = asyncio.create_task(self.asked.wait())
+        working = asyncio.create_task(work)
+        try:
+            await asyncio.wait({asked, working}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            working.cancel()  # nothing if it is done
+        await asyncio.wait({working})
+        return None if working.cancelled() else working.result()
 
     def hurry(self) -> None:
         """Stop at once."""

@@ -44,7 +44,7 @@ STEADY_AFTER_SECONDS = 10.0
 """A worker that ran this long is replaced almost at once."""
 REPORT_SECONDS = 1.0
 """A worker whose metrics take longer is shown with its last ones."""
-AFTER_DRAIN_SECONDS = 2.0
+AFTER_DRAIN_SECONDS = 0.5
 """A worker that has not ended so long after the drain is killed."""
 
 _log = logs.get_logger("lessor.workers")
@@ -258,8 +258,11 @@ class Workers:
             await asyncio.wait(kept, timeout=self._config.drain_ms / 1000 + AFTER_DRAIN_SECONDS)
         finally:
             hurry.cancel()
+        for worker in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()  # it was asked politely, and had its time
         for task in kept:
-            task.cancel()  # its worker is killed; nothing if it has ended
+            task.cancel()
 
     async def _hurry(self, signals: StopSignals) -> None:
         await signals.hurried.wait()
