@@ -136,6 +136,19 @@ def test_a_key_in_any_text_is_redacted(before: str, id: str, secret: str, after:
     assert f"_{secret}" not in shown
 
 
+def test_what_only_shows_the_form_of_a_key_is_left_as_it_is() -> None:
+    form = "not an API key of the form lsr_<id>_<secret>"
+    assert redact(form) == form
+    assert redact(f"{form}: lsr_a_one") == f"{form}: lsr_a_***"
+
+
+@pytest.mark.parametrize(
+    "text", ["lsr__secret", "lsr_a_b_secret", "lsr_lsr_secret", "_lsr_a_secret"]
+)
+def test_what_resembles_a_key_is_redacted_too(text: str) -> None:
+    assert "secret" not in redact(text)
+
+
 def test_all_keys_in_a_text_are_redacted() -> None:
     assert redact("lsr_a_one,lsr_b_two.") == "lsr_a_***,lsr_b_***."
 

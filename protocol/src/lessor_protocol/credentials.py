@@ -26,8 +26,9 @@ def redact(text: str) -> str:
         end = start
         while end < len(text) and (text[end].isalnum() or text[end] == "_"):
             end += 1
-        key_id = text[start:end].split("_")[1]
-        shown = f"{marker}{key_id}_***"
+        shown = text[start:end]
+        if shown != marker:  # else it is the form of a key, as messages show it
+            shown = f"{marker}{shown.split('_')[1]}_***"
         text = text[:start] + shown + text[end:]
         start = text.find(marker, start + len(shown))
     return text
