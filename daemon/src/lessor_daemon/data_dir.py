@@ -50,8 +50,16 @@ def load_or_make_secret(path: Path) -> bytes:
 def write_private(path: Path, text: str) -> None:
     """Make ``path`` with mode 0600, whole or not at all; a file that is there already stays.
 
-    Two daemons that start at once on one directory end up with the same content.
+    Two daemons that start at once on one directory end up with the same content. Raises ``OSError``
+    that names ``path``.
     """
+    try:
+        _write_private(path, text)
+    except OSError as error:  # of the draft, which nobody knows
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _write_private(path: Path, text: str) -> None:
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     draft = Path(name)
     try:
