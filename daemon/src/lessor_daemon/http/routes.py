@@ -74,7 +74,10 @@ def build(services: Services, routes: Sequence[Route]) -> web.Application:
         services.serving, services.directory, services.leasing, services.metrics
     )
     for route in routes:
-        app.router.add_route(route.method, _pattern(route.path), route.handler, name=route.name)
+        resource = app.router.add_resource(_pattern(route.path), name=route.name)
+        resource.add_route(route.method, route.handler)
+        if route in OPS:
+            resource.add_route("HEAD", route.handler)  # as many probes ask; aiohttp sends no body
     return app
 
 
