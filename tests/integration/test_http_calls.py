@@ -41,6 +41,35 @@ def test_the_same_acquire_gets_the_same_lease_and_other_content_a_conflict(
     assert (other.status, other.code) == (409, "conflict")
 
 
+@pytest.fixture
+def apart(make_daemon: MakeDaemon) -> DaemonProcess:
+    """A daemon whose operations have a port of their own."""
+    made = make_daemon("--ops-listen", "127.0.0.1:0")
+    made.start()
+    return made
+
+
+def test_the_log_names_the_port_of_the_operations(apart: DaemonProcess) -> None:
+    (listening,), (ready,) = apart.events("listening"), apart.events("ready")
+    assert listening["ops_url"] == ready["ops_url"] != ready["url"]
+    assert Caller(ready["ops_url"]).call("GET", "/livez").status == 200
+    assert apart.anonymous().call("GET", "/livez").status == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/openapi.json"])
+def test_probes_may_use_head(daemon: DaemonProcess, path: str) -> None:
+    connection = daemon.anonymous().connect()
+    heads = []
+    for method in ("HEAD", "GET"):
+        connection.request(method, path)
+        response = connection.getresponse()
+        assert (response.read() == b"") == (method == "HEAD")
+        heads.append((response.status, sorted(response.headers)))
+    connection.close()
+    assert heads[0] == heads[1]
+    assert heads[0][0] == 200
+
+
 def test_a_full_license_names_the_holders_or_gives_a_place_in_the_queue(
     daemon: DaemonProcess,
 ) -> None:

@@ -69,7 +69,7 @@ async def prepare(
 ) -> None:
     bootstrap: Any = object()
     used: Any = store or Store()
-    await Preparing(CONFIG, bootstrap, used, directory, "http://here").keep_up(serve)
+    await Preparing(CONFIG, bootstrap, used, directory, {"url": "http://here"}).keep_up(serve)
 
 
 @pytest.mark.parametrize("code", ["unknown_license", "not_found", "store_unavailable"])

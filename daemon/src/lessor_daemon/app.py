@@ -49,7 +49,7 @@ async def _serve_alone(
 ) -> None:
     process = ServerProcess(config, foundation, Metrics())
     services = process.services
-    preparing = Preparing(config, bootstrap, services.store, services.directory, foundation.url)
+    preparing = Preparing(config, bootstrap, services.store, services.directory, foundation.urls)
 
     async def serve() -> None:
         process.open_doors()

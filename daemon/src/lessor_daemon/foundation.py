@@ -16,7 +16,7 @@ from . import logs
 from .data_dir import load_or_make_secret, prepare_data_dir
 from .directory.memory import Memory
 from .directory.memory import memory_path as memory_of
-from .http.server import listen, url_of
+from .http.server import listen, urls_of
 from .leasing.memory import ClockMemory, memory_path
 from .store.embedded import EmbeddedStore
 
@@ -41,9 +41,9 @@ class Foundation:
     administration: Memory
 
     @property
-    def url(self) -> str:
-        """Where the daemon can be reached from this machine."""
-        return url_of(self.listener)
+    def urls(self) -> dict[str, str]:
+        """Where the daemon can be reached from this machine; see ``urls_of``."""
+        return urls_of(self.listener, self.ops_listener)
 
 
 @contextlib.asynccontextmanager
@@ -73,7 +73,7 @@ async def laid(config: Config) -> AsyncIterator[Foundation]:
         if config.ops_listen is not None:
             ops_listener = await listen(config.ops_listen, "ops_listen")
             stack.callback(ops_listener.close)
-        _log.info("listening", url=url_of(listener))
+        _log.info("listening", **urls_of(listener, ops_listener))
         if config.is_embedded:
             await embedded.start()
         yield Foundation(

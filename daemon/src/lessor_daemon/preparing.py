@@ -17,7 +17,7 @@ from .store import checks as store_checks
 from .store.errors import NewerStore, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from .bootstrap import Bootstrap
@@ -40,7 +40,7 @@ _log = logs.get_logger("lessor.daemon")
 
 
 class Preparing:
-    """Prepares one store. ``url`` is where the daemon serves, for people."""
+    """Prepares one store. ``urls`` is where the daemon serves, for people and the log."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class Preparing:
         bootstrap: Bootstrap | None,
         store: Store,
         directory: Directory,
-        url: str,
+        urls: Mapping[str, str],
     ) -> None:
         self._config = config
         self._bootstrap = bootstrap
         self._store = store
         self._directory = directory
-        self._url = url
+        self._urls = urls
         self._refused = ""
         """Why the store could not be prepared at the last look."""
 
@@ -68,9 +68,9 @@ class Preparing:
         await serve()
         if made:
             _log.info("first_start", key_files=[str(path) for path in made])
-        _log.info("ready", url=self._url)
+        _log.info("ready", **self._urls)
         if made and self._config.log_format == "console":
-            first_steps.show(self._url, made)
+            first_steps.show(self._urls["url"], made)
         async with asyncio.TaskGroup() as tasks:
             self._directory.start(tasks)
             await self._watch()

@@ -130,7 +130,7 @@ class Workers:
             self._bootstrap,
             services.store,
             services.directory,
-            self._foundation.url,
+            self._foundation.urls,
         )
         await preparing.keep_up(self._open_doors)
 

@@ -59,6 +59,14 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def urls_of(listener: socket.socket, ops_listener: socket.socket | None) -> dict[str, str]:
+    """As the log names them: ``url``, and ``ops_url`` where operations have a port of their own."""
+    urls = {"url": url_of(listener)}
+    if ops_listener is not None:
+        urls["ops_url"] = url_of(ops_listener)
+    return urls
+
+
 LEAST_STOP_SECONDS = 0.02
 """aiohttp takes 0 for "without limit"."""
 
