@@ -105,7 +105,7 @@ class Preparing:
             await self._directory.say_again()
         except Problem as problem:
             if problem.code in TRANSIENT | EMPTIED_MEANWHILE:
-                raise StoreUnavailable(problem.detail) from problem
+                raise StoreUnavailable(str(problem.__cause__ or problem.detail)) from problem
             # Without a file it is about the keys of the first start, which lie there.
             place = str(self._config.bootstrap or "data_dir")
             raise ConfigurationError(place, problem.detail) from problem

@@ -22,6 +22,7 @@ PROBLEM_MSGPACK = "application/problem+msgpack"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_ITEMS = 10_000
+NESTS_TOO_DEEP = f"a message nests at most {MAX_DEPTH} deep"
 
 _LEAVES = (str, int, float, type(None))
 """What a message is made of besides objects and lists; a bool is an int here. msgpack could carry
@@ -82,8 +83,10 @@ def unpack(data: bytes) -> object:
             max_map_len=MAX_ITEMS,
             ext_hook=_refuse_extension,
         )
+    except _NotSpoken as error:
+        raise Problem("malformed", f"not a msgpack message: {error}") from None
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError, OverflowError) as error:
-        raise Problem("malformed", f"not a msgpack message: {_first_line(error)}") from None
+        raise Problem("malformed", f"not a msgpack message: {_msgpack_fault(error)}") from None
 
 
 def _check_size(data: bytes) -> None:
@@ -96,20 +99,40 @@ def _parse_json(data: bytes) -> object:
 
     try:
         return json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Problem("malformed", f"not a JSON message: {_first_line(error)}") from None
+    except json.JSONDecodeError as error:
+        why = f"it is broken at line {error.lineno}, column {error.colno}"
+    except _NotSpoken as error:
+        why = str(error)
+    except UnicodeDecodeError:
+        why = "it is not UTF-8 text"
+    except RecursionError:
+        why = NESTS_TOO_DEEP
+    except ValueError:  # the only one left: Python reads no longer numbers
+        why = "a number has too many digits"
+    raise Problem("malformed", f"not a JSON message: {why}")
 
 
 def _refuse_extension(code: int, _data: bytes) -> object:
-    raise ValueError(f"extension type {code} is not part of the protocol")
+    raise _NotSpoken(f"extension type {code} is not part of the protocol")
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a JSON number")
+    raise _NotSpoken(f"{name} is not a JSON number")
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+class _NotSpoken(ValueError):
+    """A value that a message cannot hold, in our own words."""
+
+
+def _msgpack_fault(error: Exception) -> str:
+    """What is wrong, in words that are not the library's: those name its own arguments."""
+    if isinstance(error, (msgpack.StackError, RecursionError)):
+        return NESTS_TOO_DEEP
+    if isinstance(error, msgpack.ExtraData):
+        return "something follows it"
+    if isinstance(error, UnicodeDecodeError):
+        return "a string is not UTF-8 text"
+    return "it ends early, or holds what is not part of the protocol, such as keys that are no text"
 
 
 def check_bounds(value: object) -> None:
@@ -134,4 +157,4 @@ def check_bounds(value: object) -> None:
         if count > MAX_ITEMS:
             raise Problem("malformed", f"a message holds at most {MAX_ITEMS} values")
         level = following
-    raise Problem("malformed", f"a message nests at most {MAX_DEPTH} deep")
+    raise Problem("malformed", NESTS_TOO_DEEP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from lessor_protocol.errors import Problem
 
 from lessor_daemon.errors import DaemonError
@@ -13,8 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_log = structlog.get_logger(__name__)
+
+
 class StoreUnavailable(Exception):
-    """The store cannot be reached or cannot write now; the same call may succeed later."""
+    """The store cannot be reached or cannot write now; the same call may succeed later.
+
+    ``reason`` is for the log. ``told`` is what callers hear where that is not for them: a library's
+    text may say where the store is.
+    """
+
+    def __init__(self, reason: str, told: str = "") -> None:
+        super().__init__(reason)
+        self.told = told or reason
 
 
 class NewerStore(DaemonError):
@@ -42,6 +54,7 @@ def store_problems() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
+        _log.info("store_call_failed", reason=str(error))
         raise Problem(
-            "store_unavailable", f"the store cannot be used now: {error}", retry_after=1
+            "store_unavailable", f"the store cannot be used now: {error.told}", retry_after=1
         ) from error

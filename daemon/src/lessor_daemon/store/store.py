@@ -208,7 +208,8 @@ class Store:
             if isinstance(error, ResponseError) and not _is_passing(error):
                 raise
             self.topology.doubt()
-            raise StoreUnavailable(text or type(error).__name__) from error
+            told = "it refuses calls" if isinstance(error, ResponseError) else "it does not answer"
+            raise StoreUnavailable(text or type(error).__name__, told) from error
 
     async def _in_time(self, call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401  # likewise
         """Await ``call()`` and refuse what comes so late that a stale master may have said it."""
