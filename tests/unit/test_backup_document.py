@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 from lessor_daemon.directory.backup_document import (
+    DAMAGED,
     License,
     Organization,
     parts_of,
@@ -94,3 +98,22 @@ def test_what_cannot_be_in_a_backup_is_refused(strange: Organization) -> None:
     with pytest.raises(Problem) as caught:
         again(part)
     assert caught.value.code == "invalid"
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"\xc1", b"\x01", msgpack.packb({"slug": "acme"}), msgpack.packb({1: 2})]
+)
+def test_what_is_damaged_is_refused_in_our_own_words(packed: bytes) -> None:
+    for data in (b64encode(packed).decode(), b64encode(zlib.compress(packed)).decode(), "é", "a"):
+        with pytest.raises(Problem) as caught:
+            read_part(data, 1, 1, "organizations[0]")
+        _, _, why = caught.value.detail.rpartition(": ")
+        assert why in (DAMAGED, "it is cut short, or unfolds too far")
+
+
+def test_what_has_unknown_fields_is_refused_in_our_own_words() -> None:
+    packed = msgpack.packb(
+        {"slug": "acme", "name": "Acme", "members": [{"rank": 1}], "licenses": [], "keys": []}
+    )
+    with pytest.raises(Problem, match=DAMAGED):
+        read_part(b64encode(zlib.compress(packed)).decode(), 1, 1, "organizations[0]")

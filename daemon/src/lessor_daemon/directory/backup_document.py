@@ -129,7 +129,7 @@ def read_part(data: str, number: int, of: int, path: str) -> Part:
         unpacker = zlib.decompressobj()
         packed = unpacker.decompress(b64decode(data, validate=True), MOST_UNPACKED_BYTES)
         if not unpacker.eof:
-            raise ValueError("it is cut short, or unfolds too far")
+            raise _Unfit("it is cut short, or unfolds too far")
         fields: dict[str, Any] = msgpack.unpackb(packed)
         organization = Organization(
             slug=fields["slug"],
@@ -142,15 +142,25 @@ def read_part(data: str, number: int, of: int, path: str) -> Part:
             offline=[OfflineRecord(**one) for one in fields["offline"]],
         )
         _check(organization)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _not_one(path, error) from None
-    except (zlib.error, msgpack.UnpackException) as error:
-        raise _not_one(path, error) from None
+    except _Unfit as error:
+        raise _not_one(path, str(error)) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _not_one(path, DAMAGED) from None
+    except (zlib.error, msgpack.UnpackException):
+        raise _not_one(path, DAMAGED) from None
     return Part(organization, number, of)
 
 
-def _not_one(path: str, error: Exception) -> Exception:
-    return invalid(f"{path}.data", f"is not an organization of a backup: {error}")
+DAMAGED = "it is damaged, or another version made it"
+"""Where nothing but a library's own words would say more."""
+
+
+class _Unfit(ValueError):
+    """It can be read, and says what cannot be; in our own words."""
+
+
+def _not_one(path: str, why: str) -> Exception:
+    return invalid(f"{path}.data", f"is not an organization of a backup: {why}")
 
 
 def _check(one: Organization) -> None:
@@ -214,4 +224,4 @@ def _is_count(value: object, least: int = 0) -> bool:
 
 def _refuse_unless(holds: bool, what: str) -> None:  # it reads as a sentence
     if not holds:
-        raise ValueError(f"its {what} cannot be")
+        raise _Unfit(f"its {what} cannot be")
