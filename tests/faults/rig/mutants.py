@@ -77,8 +77,9 @@ def _steps(
     return [Step(at, kind, target, seconds, number) for at in times]
 
 
-SLOW_ANSWERS = 0.016
-"""The number of a step that means: answers only, by 2 s (``Faults._slowness``)."""
+SLOW_ANSWERS = 0.004
+"""The number of a step that means: answers only, by 1.3 s (``Faults._slowness``). That is less than
+half a ttl; a grant that is later than that is asked for again."""
 UNHURRIED = replace(plan.SHORT, ttl=6.0, max_ttl=6.0)
 """Where those who hold a seat must outlast the restart of a store, also on a busy machine."""
 FORGOTTEN_HOLDERS = tuple(
