@@ -49,7 +49,9 @@ def is_served(daemon: DaemonProcess) -> bool:
 def lower_seats(daemon: DaemonProcess) -> None:
     path = "/v1/orgs/acme/licenses/kre"
     wait_until(
-        lambda: daemon.caller("admin").call("PATCH", path, {"seats": 1}).status == 200,
+        lambda: (
+            daemon.caller("admin").call("PATCH", path, {"seats": 1, "force": True}).status == 200
+        ),
         what="the seats to be lowered",
     )
 

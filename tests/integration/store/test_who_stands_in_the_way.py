@@ -57,8 +57,8 @@ async def test_a_line_that_is_as_long_as_may_be_takes_nobody_more_and_loses_nobo
 ) -> None:
     await acme.fill()
     assert await acme.position(11) == 1
-    stand_ins = {f"stand-in-{number}": b"" for number in range(MOST_WAITING - 1)}
-    await acme.store.redis.hset("{acme}:waiter", mapping=stand_ins)
+    stand_ins = [f"stand-in-{number}" for number in range(MOST_WAITING - 1)]
+    await acme.store.redis.hset("{acme}:waiter", mapping=dict.fromkeys(stand_ins, ""))
     crowded = NotGranted("crowded", str(MOST_WAITING))
     assert await acme.acquire(12, wait=True) == crowded
     assert await acme.acquire(12) == NotGranted("full", "seats")

@@ -176,7 +176,7 @@ class Changes:
             if answer.status == scripts.BELOW_USE:
                 raise _below_use(quota.license, answer)
             if answer.status == RECOVERING:
-                raise recovering()
+                raise recovering("without force nothing is lowered")
             if answer.status == scripts.MOVED:
                 return None
             await remember(self._memory, org, answer.version, mark.facts)
@@ -194,7 +194,7 @@ class Changes:
             ),
         )
         if changed.status == RECOVERING:
-            raise recovering()
+            raise recovering("nothing is removed that may hold seats")
         if changed.status == scripts.IN_USE:
             raise Problem(
                 "conflict",

@@ -246,7 +246,7 @@ class OfflineLicenses:
 def _refused(status: str, wanted: Wanted, available: int) -> Problem:
     name = wanted.license
     if status == RECOVERING:
-        return recovering()
+        return recovering("no offline license is issued")
     if status == stored.FULL:
         return Problem(
             "seats_exhausted",

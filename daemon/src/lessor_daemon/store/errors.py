@@ -39,13 +39,10 @@ RECOVERING = "recovering"
 """The status of scripts, and the code of the problem."""
 
 
-def recovering() -> Problem:
-    """What a caller gets whose call would have to know all that is in use."""
-    return Problem(
-        RECOVERING,
-        "the store lost its memory; nothing is granted until old leases have lapsed",
-        retry_after=1,
-    )
+def recovering(so: str = "nothing is granted") -> Problem:
+    """What a caller gets whose call would have to know all that is in use; ``so`` says it."""
+    text = f"the store lost its memory; {so} until old leases have lapsed"
+    return Problem(RECOVERING, text, retry_after=1)
 
 
 @contextmanager
