@@ -128,11 +128,12 @@ def test_it_is_answered_as_any_other(shared: DaemonProcess, request_bytes: bytes
     assert headers["lessor-request-id"]
 
 
-def test_a_head_alone_has_no_body(shared: DaemonProcess) -> None:
+@pytest.mark.parametrize(("path", "status"), [(b"/livez", b"200"), (b"/v1/leases/renew", b"405")])
+def test_a_head_alone_has_no_body(shared: DaemonProcess, path: bytes, status: bytes) -> None:
     with RawConnection(shared.url) as connection:
-        connection.send(b"HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.send(b"HEAD %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
         head = connection.read_rest()
-    assert head.startswith(b"HTTP/1.1 405 ")
+    assert head.startswith(b"HTTP/1.1 %s " % status)
     assert b"\r\nLessor-Request-Id: " in head
     assert head.endswith(b"\r\n\r\n")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lessor_daemon import logs
 from lessor_daemon.http.stream_calls import StreamCalls, _Call
+from lessor_daemon.metrics import Metrics
 from lessor_daemon.store.scripts import Noticed
 from lessor_protocol import frames
 from lessor_protocol.errors import Problem
@@ -67,11 +68,7 @@ def calls(leasing: Any) -> StreamCalls:  # noqa: ANN401  # likewise
         authentication=SimpleNamespace(recall_by_digest=lambda *_: caller, digest=None)
     )
     serving: Any = SimpleNamespace(call_begins=lambda: None, call_ends=lambda: None)
-    observe = SimpleNamespace(observe=lambda _: None)
-    metrics: Any = SimpleNamespace(
-        observe_request=lambda *_: None, request_seconds=SimpleNamespace(labels=lambda _: observe)
-    )
-    return StreamCalls(serving, directory, leasing, metrics)
+    return StreamCalls(serving, directory, leasing, Metrics())
 
 
 @pytest.fixture
