@@ -48,6 +48,8 @@ class Faults:
         self._agents = agents
         self._stores = StoreFaults(site)
         self._quota_locks = {name: threading.Lock() for name in SEATS}
+        self._settings_lock = threading.Lock()
+        """Held by who changes what licenses allow, so that it is known which word was the last."""
         self._changes = itertools.count(1)
 
     def do(self, step: Step) -> None:
@@ -105,7 +107,7 @@ class Faults:
         with daemon.lock:
             daemon.process.kill()
             time.sleep(step.seconds)
-            daemon.process.start(seconds=START_SECONDS)
+            self._start(daemon)
         return f"daemon {number}"
 
     def do_daemon_freeze(self, step: Step) -> str:
@@ -121,8 +123,19 @@ class Faults:
         for daemon in self._site.daemons:
             with daemon.lock:
                 daemon.process.stop()
-                daemon.process.start(seconds=START_SECONDS)
+                self._start(daemon)
         return "all, one after the other"
+
+    def _start(self, daemon: RiggedDaemon) -> None:
+        """It applies its bootstrap file, whose seats win over fewer that were set at run time."""
+        with self._settings_lock:
+            seats_now = {limit.license: limit.seats for limit in self.limits}
+            self.limits += [
+                Limit(name, now(), seats, MACHINES[name])
+                for name, seats in SEATS.items()
+                if seats_now[name] < seats
+            ]
+            daemon.process.start(seconds=START_SECONDS)
 
     def do_wall_jump(self, step: Step) -> str:
         number, daemon = self._one_daemon(step)
@@ -214,9 +227,11 @@ class Faults:
         usual = SEATS[name]
         changed = usual + (-1, 1, -2, 2)[int(step.number * 1000) % 4]
         with self._quota_locks[name]:
-            self._set_seats(step, name, changed, usual)
+            with self._settings_lock:
+                self._set_seats(step, name, changed, usual)
             time.sleep(step.seconds)
-            self._set_seats(step, name, usual, changed)
+            with self._settings_lock:
+                self._set_seats(step, name, usual, changed)
         return f"{name}: {changed} instead of {usual} seats"
 
     def _set_seats(self, step: Step, name: str, seats: int, before: int) -> None:
