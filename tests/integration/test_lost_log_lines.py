@@ -79,8 +79,9 @@ def is_ready(url: str) -> bool:
 def store_pid(daemon: int) -> int | None:
     children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text(encoding="ascii").split()
     for pid in children:
-        if b"unixsocket" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
+        with suppress(OSError):  # ended and reaped since
+            if b"unixsocket" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
     return None
 
 
