@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 # How long an example takes says something about a busy machine, nothing about the code.
 settings.register_profile("lessor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lessor")
+
+# Who starts the tests in the background may have these ignored, and children inherit that: a
+# command under test would never hear the Ctrl-C it is sent.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
