@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lessor_daemon.store import leases
 
@@ -76,9 +76,11 @@ async def _assert_license_agrees(store: Store, prefix: str, mine: list[LeaseReco
         for number in range(record.seats)
     ]
     assert use == set(names)
-    busy = await _pairs(store, "HGETALL", f"{prefix}:busy")
+    counted: dict[Any, Any] = await store.redis.hgetall(f"{prefix}:busy")
+    busy = {machine: int(count) for machine, count in counted.items()}
     assert busy == dict(Counter(record.machine.encode() for record in mine))
-    machines = await _pairs(store, "ZRANGE", f"{prefix}:machines", 0, -1, "WITHSCORES")
+    scored: Iterable[Any] = await store.redis.zrange(f"{prefix}:machines", 0, -1, withscores=True)
+    machines: dict[bytes, float] = dict(scored)
     assert set(busy) <= set(machines), "a machine is busy but not registered"
     idle = set(machines) - set(busy)
     assert all(machines[machine] > 0 for machine in idle), "an ephemeral machine stayed"
@@ -119,9 +121,3 @@ async def _ask(store: Store, *command: str | int) -> Iterable[bytes]:
     """The members that a command names."""
     reply: Iterable[bytes] = await store.redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis leaves it untyped
     return reply
-
-
-async def _pairs(store: Store, *command: str | int) -> dict[bytes, float]:
-    """Members and their numbers."""
-    pairs = dict(await store.redis.execute_command(*command))  # type: ignore[no-untyped-call]  # likewise
-    return {member: float(number) for member, number in pairs.items()}

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from lessor_daemon import logs
 from lessor_daemon.shared_reads import SharedReads
+from lessor_daemon.store.errors import STUCK_SECONDS
 
 
 class _Slow:
@@ -60,6 +61,25 @@ async def test_what_goes_wrong_goes_wrong_for_all_and_is_tried_anew_by_the_next(
     again = _Slow()
     again.ends.set_result("ann")
     assert await reads.read("kre", again) == "ann"
+
+
+async def test_a_read_that_hangs_is_not_waited_for_by_who_comes_later() -> None:
+    outdated: list[str] = []
+    moment = 100.0
+    reads: SharedReads[str, str] = SharedReads(outdated.append, now=lambda: moment)
+    hangs, quick = _Slow(), _Slow()
+    early = asyncio.create_task(reads.read("kre", hangs))
+    await asyncio.sleep(0)
+    moment += STUCK_SECONDS + 0.01
+    late = [asyncio.create_task(reads.read("kre", quick)) for _ in range(2)]
+    await asyncio.sleep(0)
+    quick.ends.set_result("new")
+    assert await asyncio.gather(*late) == ["new", "new"]
+    assert quick.began == 1, "the newer one is shared"
+    assert outdated == []
+    hangs.ends.set_result("old")
+    assert await early == "old"
+    assert outdated == ["kre"], "what it kept may be older than what the newer one found"
 
 
 @pytest.mark.parametrize("keys", [None, ["kre"]])

@@ -18,6 +18,7 @@ from lessor_protocol.errors import Problem
 from lessor_protocol.message import MAX_RENEWALS
 
 from lessor_daemon import logs
+from lessor_daemon.store.errors import STUCK_SECONDS
 from lessor_daemon.store.scripts import Renewed
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ ENOUGH = MAX_RENEWALS // 2
 """With so many leases waiting nobody is waited for: their share of a call is small already."""
 BATCHES_AT_ONCE = 2
 """Of one organization. More would only queue up in the store, which runs one script at a time."""
-STUCK_SECONDS = 0.25
-"""Who has waited so long for a batch to come back is not waited for: a call whose answer was lost
-hangs for seconds, and meanwhile the store may be there again for all others."""
 MOST_PENDING = 50_000
 """Leases waiting for a batch, over all organizations; beyond it callers are told to come back."""
 

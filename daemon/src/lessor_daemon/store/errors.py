@@ -13,6 +13,9 @@ from lessor_daemon.errors import DaemonError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STUCK_SECONDS = 0.25
+"""A call that has taken so long may hang for seconds, its answer lost, though the store is there
+again for all others: who comes next makes a call of their own."""
 
 _log = structlog.get_logger(__name__)
 

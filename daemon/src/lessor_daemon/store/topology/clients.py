@@ -1,4 +1,9 @@
-"""Connections to servers, a pool for each address."""
+"""Connections to servers, a pool for each address.
+
+A connection should be there after few trips: when a master was replaced, calls of all kinds wait
+for new ones, in a daemon that is busy with those who ask again and again. So the older protocol is
+spoken, which needs no greeting, and nothing is asked for that only a hosted service tells.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 
 from lessor_daemon import __version__
+
+from .collected import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +37,7 @@ def make_client(url: str, *, connections: int, answer_seconds: float) -> Redis:
         socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
         socket_timeout=answer_seconds,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,
         # Named here once: by default each new connection reads the package's metadata
         # from disk, which blocks the event loop.
         driver_info=DriverInfo(name="lessor", lib_version=__version__),
@@ -80,6 +88,7 @@ class Clients:
         self._connections = connections
         self._answer_seconds = answer_seconds
         self._clients: dict[Address, Redis] = {}
+        self._collected: dict[Address, Collected] = {}
 
     def of(self, address: Address) -> Redis:
         """The client of this server. Raises ``ValueError`` or ``TypeError`` for a wrong URL."""
@@ -92,9 +101,19 @@ class Clients:
             )
         return client
 
+    def together(self, address: Address) -> Collected:
+        """Sends commands that begin at the same time to this server together."""
+        collected = self._collected.get(address)
+        if collected is None:
+            collected = self._collected[address] = Collected(self.of(address))
+        return collected
+
     async def close_those(self, addresses: Iterable[Address]) -> None:
         """Close what leads there; who waits for an answer gets a ``ConnectionError``."""
+        addresses = set(addresses)
         gone = [self._clients.pop(one) for one in addresses if one in self._clients]
+        for one in addresses:
+            self._collected.pop(one, None)
         await asyncio.gather(*(close_client(client) for client in gone))
 
     async def keep(self, addresses: Iterable[Address]) -> None:

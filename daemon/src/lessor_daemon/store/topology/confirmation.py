@@ -20,7 +20,7 @@ import structlog
 from lessor_daemon.containment import contained
 from lessor_daemon.store.errors import StoreUnavailable
 
-from .routed import Routed
+from .routed import Routed, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +98,8 @@ class WatchedTopology(ABC, Generic[ViewT]):
         self._doubt = asyncio.Event()
 
     async def execute(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # redis has no types for replies
-        """One command, alone: one server's trouble must not be that of another's callers."""
-        return await self.redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis leaves it untyped
+        """One command, together with those that begin at the same time at the same server."""
+        return await self._servers.together(self._owner(key_of(command))).execute(*command)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Watch in a task of ``group`` until it ends."""
@@ -152,4 +152,7 @@ class WatchedTopology(ABC, Generic[ViewT]):
                 pass
 
     def _route(self, key: bytes) -> Redis:
-        return self._servers.of(self._confirmations.owner(key, self._boottime_ms()))
+        return self._servers.of(self._owner(key))
+
+    def _owner(self, key: bytes) -> Address:
+        return self._confirmations.owner(key, self._boottime_ms())
