@@ -55,6 +55,16 @@ def test_healthy_processes_that_a_fault_cost_count_only_where_it_came_alone() ->
     assert comeback.hurt(history(ran=[killed], faults=[kill, cut])) == {}
 
 
+def test_what_no_lease_need_outlive_is_counted_apart() -> None:
+    killed, kill = run("a", 12, "lost"), Fault("store-kill", "store", 10, 11, "node-0")
+    found = history(ran=[killed], faults=[kill], outages=[Outage(10, 10 + TTL * 0.4)])
+    assert comeback.hurt(found) == {"store-kill": (1, 1)}
+    found.outages = [Outage(10, 10 + TTL * 0.6)]
+    assert comeback.hurt(found) == {"store-kill" + comeback.BEYOND: (1, 1)}
+    found.outages = [Outage(1, 1 + TTL), Outage(10, 10.5)]
+    assert comeback.hurt(found) == {"store-kill": (1, 1)}
+
+
 def test_renewals_again_is_measured_on_each_path_from_the_first_write() -> None:
     asked = [ask("a", RENEW, 9.5, RENEWED), ask("b", RENEW, 7.5, RENEWED, "probe-worker-201")]
     asked += [ask("a", RENEW, 11.2, RENEWED), ask("b", RENEW, 11.5, RENEWED, "probe-worker-201")]

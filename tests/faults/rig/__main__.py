@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -44,7 +45,11 @@ def main() -> int:
             load=load,
             durations=durations,
         )
-        history = rig.run()
+        try:
+            history = rig.run()
+        finally:
+            for log in Path(directory).glob("*/log"):  # of daemons and of servers
+                shutil.copy(log, out / f"{log.parent.name}.log")
     history.save(out / "history.jsonl")
     violations = judge(history)
     title = f"{options.topology}, seed {options.seed}, {options.minutes:g} min"

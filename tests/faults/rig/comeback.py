@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .history import Fault, History, Outage
 
 BLAMED = ("store-kill", "failover", "daemon-kill", "daemon-restart")
-"""Faults that may hurt no healthy process, where they last less than half a ttl."""
+"""Faults that may hurt no healthy process, where the store is back within half a ttl."""
+BEYOND = ", the store away for half a ttl or longer"
+"""Added to the kind of those where it was not: nothing is promised then."""
 HARMLESS = frozenset(
     {
         *("script-flush", "client-kill", "path-repeat", "path-reset", "wall-jump", "clock-drift"),
@@ -29,7 +31,10 @@ STORE_SLOW = frozenset({"slow-disk", "maxmemory", "store-freeze", "slot-move", "
 
 
 def hurt(history: History) -> dict[str, tuple[int, int]]:
-    """By kind of fault: how often it came alone, and how many healthy processes it cost then."""
+    """By kind of fault: how often it came alone, and how many healthy processes it cost then.
+
+    Apart, as the kind and ``BEYOND``, those that a lease need not outlive.
+    """
     lost = [run.ended for run in lost_untouched(history)]
     found: dict[str, tuple[int, int]] = {}
     for fault in history.faults:
@@ -38,9 +43,15 @@ def hurt(history: History) -> dict[str, tuple[int, int]]:
             continue
         if _others(history, fault, fault.began - history.ttl, until):
             continue
-        times, killed = found.get(fault.kind, (0, 0))
+        away = [
+            outage.ended - outage.began
+            for outage in history.outages
+            if outage.began <= until and outage.ended >= fault.began
+        ]
+        kind = fault.kind + (BEYOND if max(away, default=0) >= history.ttl / 2 else "")
+        times, killed = found.get(kind, (0, 0))
         killed += sum(1 for moment in lost if fault.began <= moment <= until)
-        found[fault.kind] = times + 1, killed
+        found[kind] = times + 1, killed
     return found
 
 

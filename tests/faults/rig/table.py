@@ -92,8 +92,8 @@ def lines(measured: Measured) -> list[str]:
     found = ["| figure | reach | seen: half | p99 or all | greatest | of |"]
     found.append("| --- | --- | ---: | ---: | ---: | ---: |")
     for kind, (times, killed) in sorted(measured.hurt.items()):
-        name = f"healthy processes killed by {kind}"
-        found.append(f"| {name} | 0 | | {killed} | | {times} |")
+        reach = "none" if kind.endswith(comeback.BEYOND) else "0"
+        found.append(f"| healthy processes killed by {kind} | {reach} | | {killed} | | {times} |")
     for name, key, mark, share in ROWS:
         values = measured.values.get(key, [])
         shares = " | ".join(_ms(values, one) for one in (0.5, share, 1.0))
