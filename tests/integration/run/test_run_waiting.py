@@ -146,6 +146,15 @@ def test_a_server_that_recovers_is_waited_for(start: Start, server: FakeServer) 
     assert run.wait() == 0
 
 
+def test_why_there_is_no_seat_yet_is_told_once(start: Start, server: FakeServer) -> None:
+    server.refusal = Problem("store_unavailable", "the store cannot be used now", retry_after=0.05)
+    run = start("-l", "kre", "--", "true")
+    wait_until(lambda: server.count("acquire") > 2, what="a few attempts")
+    server.refusal = None
+    assert run.wait() == 0
+    assert run.stderr.count("no seat yet: the store cannot be used now") == 1
+
+
 def test_who_gives_up_on_a_server_that_recovers_leaves_its_line(
     start: Start, server: FakeServer
 ) -> None:

@@ -171,6 +171,7 @@ class Seeker:
         self._blocked_by = blocked_by_of(problem)
         self._field = explain.field_of(problem)
         self.may_stand_in_line |= problem.code in KEEPS_PLACE
+        is_first = self.state.failures == 0
         self.state = lease.refused(
             self.state,
             now_ms(),
@@ -180,6 +181,8 @@ class Seeker:
         )
         if self.state.phase == lease.WAITING:
             self._tell_waiting(0, self._blocked_by or problem.code, self._holders)
+        elif self.state.phase == lease.ACQUIRING and is_first:
+            self._narrator.say(f"no seat yet: {problem.detail}")
 
     def _tell_waiting(
         self,
