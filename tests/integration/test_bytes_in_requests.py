@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lessor_daemon.http import routes
-from support.daemon import DaemonProcess
 from support.raw import RawConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.daemon import DaemonProcess
 
 JSON = b"application/json"
 NO_TEXT = (b"\xff\xfe", b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\xe9")
@@ -50,17 +49,6 @@ QUERY = (
 NAMES = {"org": "default", "id": "67ca3ace-0ae6-4801-a51c-7b0ea531ed19", "name": "kre"}
 NAMES |= {"email": "ada@example.com", "serial": "0011223344556677"}
 ROUTES = (*routes.API, *routes.OPS)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """One daemon that must stand all of this."""
-    made = DaemonProcess(tmp_path_factory.mktemp("daemon"))
-    made.start()
-    yield made
-    errors = [line for line in made.log_lines() if line["level"] in ("error", "critical")]
-    assert made.stop() == 0
-    assert errors == []
 
 
 def ask(

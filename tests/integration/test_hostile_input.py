@@ -11,27 +11,17 @@ import msgpack
 import pytest
 from lessor_protocol.message import MAX_CERTIFICATE
 from support.calls import JSON, MSGPACK
-from support.daemon import DaemonProcess
 from support.raw import RawConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.daemon import DaemonProcess
+
 ACQUIRE = "/v1/leases"
 RENEW = "/v1/leases/renew"
 # Fixed where it names a test: runs side by side must collect the same names.
 A_LEASE = "67ca3ace-0ae6-4801-a51c-7b0ea531ed19"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """One daemon for all of this: it must stand every test, one after another."""
-    made = DaemonProcess(tmp_path_factory.mktemp("daemon"))
-    made.start()
-    yield made
-    errors = [line for line in made.log_lines() if line["level"] in ("error", "critical")]
-    assert made.stop() == 0
-    assert errors == []
 
 
 @pytest.fixture(autouse=True)

@@ -5,26 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.daemon import DaemonProcess
 from support.raw import RawConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.daemon import DaemonProcess
 
 HOST = b"Host: x\r\n"
 RENEWAL = b'{"leases":[]}'
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """One daemon for all of this, which logs no mistake of its own."""
-    made = DaemonProcess(tmp_path_factory.mktemp("daemon"))
-    made.start()
-    yield made
-    errors = [line for line in made.log_lines() if line["level"] in ("error", "critical")]
-    assert made.stop() == 0
-    assert errors == []
 
 
 def get(target: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:

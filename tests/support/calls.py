@@ -73,13 +73,7 @@ class Caller:
 
     def acquire(self, license: str = "kre", **fields: object) -> Answer:
         """``POST /v1/leases`` for a new id unless ``id`` is given."""
-        body: dict[str, object] = {
-            "id": str(uuid.uuid4()),
-            "license": license,
-            "machine": {"id": "machine-1"},
-            "process": {"pid": 4711, "command": "pytest", "user": "ada"},
-        }
-        return self.call("POST", "/v1/leases", {**body, **fields})
+        return self.call("POST", "/v1/leases", wish(license=license, **fields))
 
     def renew(self, *ids: object) -> Answer:
         """``POST /v1/leases/renew`` of ids, or of what the protocol allows in their place."""
@@ -88,6 +82,17 @@ class Caller:
     def release(self, lease_id: str) -> Answer:
         """``DELETE /v1/leases/{id}``."""
         return self.call("DELETE", f"/v1/leases/{lease_id}")
+
+
+def wish(**fields: object) -> dict[str, object]:
+    """The body of a good acquire for a new id, with ``fields`` put in."""
+    return {
+        "id": str(uuid.uuid4()),
+        "license": "kre",
+        "machine": {"id": "machine-1"},
+        "process": {"pid": 4711, "command": "pytest", "user": "ada"},
+        **fields,
+    }
 
 
 def _decode(response: http.client.HTTPResponse) -> object:

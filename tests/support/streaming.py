@@ -7,14 +7,13 @@ import itertools
 import os
 import socket
 import struct
-import uuid
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import msgpack
 
-from .calls import Answer
+from .calls import Answer, wish
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -107,13 +106,7 @@ class StreamCaller:
 
     def acquire(self, license: str = "kre", **fields: object) -> Answer:
         """``acquire`` for a new id unless ``id`` is given."""
-        body: dict[str, object] = {
-            "id": str(uuid.uuid4()),
-            "license": license,
-            "machine": {"id": "machine-1"},
-            "process": {"pid": 4711, "command": "pytest", "user": "ada"},
-        }
-        return self.call("acquire", {**body, **fields})
+        return self.call("acquire", wish(license=license, **fields))
 
     def renew(self, *ids: object) -> Answer:
         """``renew``."""

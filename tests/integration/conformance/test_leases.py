@@ -8,7 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
+from support.calls import wish
 from support.streaming import StreamCaller
 from support.waiting import wait_until
 
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from support.daemon import DaemonProcess
 
     from .conftest import Calls
-
-MACHINE = {"id": "machine-1"}
-PROCESS = {"pid": 1, "command": "pytest"}
-
-
-def wish(**fields: object) -> dict[str, object]:
-    """A good acquire, with ``fields`` put in."""
-    body: dict[str, object] = {"id": str(uuid.uuid4()), "license": "kre"}
-    return {**body, "machine": MACHINE, "process": PROCESS, **fields}
-
-
-def nested(depth: int) -> object:
-    """A list in a list in a list."""
-    return [nested(depth - 1)] if depth else []
 
 
 def test_a_seat_is_granted_renewed_and_released(caller: Calls) -> None:
@@ -161,36 +147,6 @@ def test_a_renewal_may_carry_certificates_and_may_be_empty(caller: Calls) -> Non
 def test_ids_are_read_in_either_case_and_written_in_lower_case(caller: Calls) -> None:
     lease_id = caller.acquire().body["lease"]["id"]
     assert caller.renew(lease_id.upper()).body["renewed"] == [lease_id]
-
-
-@pytest.mark.parametrize(
-    ("op", "body", "status", "code", "field"),
-    [
-        ("acquire", "text", 422, "invalid", "the message"),
-        ("acquire", [], 422, "invalid", "the message"),
-        ("acquire", wish(id="not a uuid"), 422, "invalid", "id"),
-        ("acquire", wish(machine={}), 422, "invalid", "machine.id"),
-        ("acquire", wish(process={"pid": -1, "command": "c"}), 422, "invalid", "process.pid"),
-        ("acquire", wish(wait="long"), 422, "invalid", "wait"),
-        ("acquire", wish(labels={"a": "b\n"}), 422, "invalid", "labels.a"),
-        ("acquire", wish(license="nope"), 404, "unknown_license", None),
-        ("renew", {}, 422, "invalid", "leases"),
-        ("renew", {"leases": "x"}, 422, "invalid", "leases"),
-        ("renew", {"leases": ["x"]}, 422, "invalid", "leases[0]"),
-        ("renew", {"leases": [None]}, 422, "invalid", "leases[0]"),
-        ("renew", {"leases": ["x" * 36]}, 422, "invalid", "leases[0]"),
-        ("renew", {"leases": [str(uuid.uuid4())] * 501}, 422, "invalid", "leases"),
-        ("renew", {"leases": [], "deep": nested(20)}, 400, "malformed", None),
-    ],
-)
-def test_what_is_wrong_is_named_and_the_transport_goes_on(  # noqa: PLR0917  # a table's columns
-    caller: Calls, op: str, body: object, status: int, code: str, field: str | None
-) -> None:
-    answer = caller.call_op(op, body)
-    assert (answer.status, answer.code) == (status, code)
-    assert answer.body["status"] == status
-    assert answer.body.get("field") == field
-    assert caller.acquire().status == 201
 
 
 def test_another_organization_touches_nothing(caller: Calls, connect: Callable[..., Calls]) -> None:
