@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
@@ -15,11 +16,18 @@ from urllib.parse import urlsplit
 
 import msgpack
 import pytest
+from support.raw import RawConnection
 from support.streaming import BINARY, CLOSE, PING, TEXT, Closed, Refused, StreamCaller
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from support.daemon import DaemonProcess, MakeDaemon
+
+UPGRADE = (
+    b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Authorization: Bearer %s\r\n\r\n"
+)
 
 
 def refusal(daemon: DaemonProcess, key: str | None, subprotocol: str = "lessor.v1") -> str:
@@ -98,6 +106,21 @@ def test_a_frame_that_cannot_be_read_ends_its_stream_and_no_other(
             assert bad.close_code() == code
         assert good.renew(lease_id).body["renewed"] == [lease_id]
         assert good.release(lease_id).status == 204
+
+
+def test_who_goes_away_before_the_upgrade_is_answered_is_no_mistake(daemon: DaemonProcess) -> None:
+    store = daemon.store_pid()
+    assert store is not None
+    os.kill(store, signal.SIGSTOP)
+    try:
+        with RawConnection(daemon.url) as impatient:
+            impatient.send(UPGRADE % daemon.key().encode())
+        assert daemon.anonymous().call("GET", "/livez").status == 200, "it has heard all that"
+    finally:
+        os.kill(store, signal.SIGCONT)
+    with StreamCaller(daemon.url, daemon.key()) as stream:
+        assert stream.acquire().status == 201
+    assert not daemon.events("internal_error")
 
 
 def test_unmasked_bytes_and_broken_framing_end_the_stream(daemon: DaemonProcess) -> None:

@@ -49,7 +49,10 @@ class Faults:
         self._stores = StoreFaults(site)
         self._quota_locks = {name: threading.Lock() for name in SEATS}
         self._settings_lock = threading.Lock()
-        """Held by who changes what licenses allow, so that it is known which word was the last."""
+        """Held by who changes what licenses allow, so that it is known which word was the last.
+
+        Only while it is said: to say it takes a daemon, which may be about to start.
+        """
         self._changes = itertools.count(1)
 
     def do(self, step: Step) -> None:
@@ -227,11 +230,9 @@ class Faults:
         usual = SEATS[name]
         changed = usual + (-1, 1, -2, 2)[int(step.number * 1000) % 4]
         with self._quota_locks[name]:
-            with self._settings_lock:
-                self._set_seats(step, name, changed, usual)
+            self._set_seats(step, name, changed, usual)
             time.sleep(step.seconds)
-            with self._settings_lock:
-                self._set_seats(step, name, usual, changed)
+            self._set_seats(step, name, usual, changed)
         return f"{name}: {changed} instead of {usual} seats"
 
     def _set_seats(self, step: Step, name: str, seats: int, before: int) -> None:
@@ -255,19 +256,22 @@ class Faults:
 
         def is_set() -> bool:
             caller = self._caller(step, next(tries))
-            try:
-                found = caller.call("GET", path)
-                if found.status != 200:
+            with self._settings_lock:
+                try:
+                    found = caller.call("GET", path)
+                    if found.status != 200:
+                        return False
+                    seen = {"If-Match": found.headers["ETag"]}
+                    # Also where it is set already: only this answer says that it is not forgotten.
+                    if caller.call("PATCH", path, wanted, headers=seen).status != 200:
+                        return False
+                except (OSError, ValueError, HTTPException):
                     return False
-                seen = {"If-Match": found.headers["ETag"]}
-                # Also where it is set already: only this answer says that it will not be forgotten.
-                return caller.call("PATCH", path, wanted, headers=seen).status == 200
-            except (OSError, ValueError, HTTPException):
-                return False
+                if seats < before:
+                    self.limits.append(Limit(name, now(), seats, MACHINES[name]))
+                return True
 
         wait_until(is_set, ADMIN_PATIENCE_SECONDS, f"{name} to have {seats} seats")
-        if seats < before:
-            self.limits.append(Limit(name, now(), seats, MACHINES[name]))
 
     def do_end_session(self, step: Step) -> str:
         caller = self._caller(step)

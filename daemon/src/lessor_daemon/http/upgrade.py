@@ -34,7 +34,10 @@ async def open_stream(request: web.Request) -> web.StreamResponse:
     if not _can_upgrade(request):
         raise Problem("malformed", "this path is a WebSocket: send an upgrade (RFC 6455)")
     response = web.StreamResponse(status=101, headers=_answer_of(request))
-    await response.prepare(request)
+    try:
+        await response.prepare(request)
+    except ConnectionResetError:
+        return response  # the client has gone meanwhile
     opened = Opened(
         api_key=api_key_of(request),
         org=caller.org or "",  # an operator, who has none, gets no stream
