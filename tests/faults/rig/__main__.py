@@ -17,7 +17,7 @@ from .service import judge
 
 
 def main() -> int:
-    """0 without a violation (or with every mutant caught), else 1."""
+    """0 without a violation or a mistake in a log (or with every mutant caught), else 1."""
     options = _parse()
     out: Path = options.out or Path(tempfile.mkdtemp(prefix="lessor-faults-"))
     out.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,15 @@ def main() -> int:
     title += ", production durations" if options.production else ""
     report.write(out, title, history, violations, wall_seconds=time.monotonic() - began)
     print((out / "report.md").read_text())
-    return bool(violations)
+    mistakes = _mistakes(out)
+    print(f"mistakes in the logs: {len(mistakes)}", *mistakes[:1], sep="\n")
+    return bool(violations or mistakes)
+
+
+def _mistakes(out: Path) -> list[str]:
+    """Lines in which a daemon says that it failed, and not its store or a caller."""
+    lines = [line for log in out.glob("daemon-*.log") for line in log.read_text().splitlines()]
+    return [line for line in lines if '"event": "internal_error"' in line]
 
 
 def _try_mutants(out: Path, wanted: list[str], seed: int) -> int:

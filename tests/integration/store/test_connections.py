@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+import uvloop
 from lessor_daemon.store.topology.clients import close_client, make_client
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 async def test_it_says_who_it_is_and_asks_for_nothing() -> None:
@@ -27,3 +30,28 @@ async def test_it_says_who_it_is_and_asks_for_nothing() -> None:
     await close_client(client)
     server.close()
     assert heard == [b"CLIENT SETINFO LIB-NAME", b"CLIENT SETINFO LIB-VER", b"SET one 1"]
+
+
+def test_one_that_the_server_has_closed_is_a_broken_connection_on_either_loop() -> None:
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def send() -> None:
+        server = await asyncio.start_server(close, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = make_client(f"redis://127.0.0.1:{port}", connections=1, answer_seconds=5)
+        connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis'
+        await connection._connect()
+        connection._writer.transport.abort()
+        await asyncio.sleep(0.05)  # the transport tells that it is closed in a later turn
+        try:
+            with pytest.raises(RedisConnectionError):
+                await connection.send_command("PING")
+        finally:
+            await connection.disconnect()
+            await close_client(client)
+            server.close()
+
+    for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(send())

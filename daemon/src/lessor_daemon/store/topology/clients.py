@@ -15,6 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from lessor_daemon import __version__
 
@@ -47,7 +48,7 @@ def make_client(url: str, *, connections: int, answer_seconds: float) -> Redis:
 
 
 def _of_ours(connection: type[Any]) -> type[Any]:
-    """``connection`` with hiredis' packer, and with every cancellation noticed.
+    """``connection`` with hiredis' packer, and with every cancellation and broken pipe noticed.
 
     The client's own packer takes a microsecond for each lease. It uses hiredis' by itself only
     where it does not run in an event loop.
@@ -62,7 +63,11 @@ def _of_ours(connection: type[Any]) -> type[Any]:
         async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # likewise
             task = asyncio.current_task()
             asked = task.cancelling() if task else 0
-            await super().send_packed_command(*args, **kwargs)
+            try:
+                await super().send_packed_command(*args, **kwargs)
+            except RuntimeError as error:
+                # uvloop's word for a transport that the other side has closed meanwhile.
+                raise RedisConnectionError(str(error)) from error
             if task and task.cancelling() > asked:
                 # It sends with ``wait_for``, which before Python 3.12 loses a cancellation that
                 # comes as it ends: a task that runs for ever would, and the daemon with it.
