@@ -37,7 +37,7 @@ def main() -> int:
     print(f"written to {out}", flush=True)
     with tempfile.TemporaryDirectory(prefix="lessor-rig-") as directory:
         load = Load(agents=options.agents, clients=options.clients, fleet=options.fleet)
-        began = time.monotonic()
+        began, worked = time.monotonic(), _processor_times()
         rig = Rig(
             *(Path(directory), options.topology, steps),
             seconds=seconds,
@@ -50,15 +50,30 @@ def main() -> int:
         finally:
             for log in Path(directory).glob("*/log"):  # of daemons and of servers
                 shutil.copy(log, out / f"{log.parent.name}.log")
+    busy = _busy(worked, _processor_times())
     history.save(out / "history.jsonl")
     violations = judge(history)
     title = f"{options.topology}, seed {options.seed}, {options.minutes:g} min"
     title += ", production durations" if options.production else ""
+    title += f", processors {busy:.0%} busy"
     report.write(out, title, history, violations, wall_seconds=time.monotonic() - began)
     print((out / "report.md").read_text())
     mistakes = _mistakes(out)
     print(f"mistakes in the logs: {len(mistakes)}", *mistakes[:1], sep="\n")
     return bool(violations or mistakes)
+
+
+def _processor_times() -> list[int]:
+    """Of all processors together, in ticks since the start, in the order of proc(5)."""
+    with Path("/proc/stat").open(encoding="ascii") as file:
+        return [int(field) for field in file.readline().split()[1:]]
+
+
+def _busy(before: list[int], after: list[int]) -> float:
+    """The share of the time in which they had something to do."""
+    passed = [new - old for old, new in zip(before, after, strict=True)]
+    idle = passed[3] + passed[4]  # nothing to do, and waiting for a disk
+    return 1 - idle / sum(passed)
 
 
 def _mistakes(out: Path) -> list[str]:

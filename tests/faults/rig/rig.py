@@ -45,10 +45,11 @@ class Load:
     """How many want seats: real runs at a time, and virtual clients in so many processes.
 
     Beside these, ``fleets`` processes hold ``fleet`` leases each. Real runs last up to
-    ``longest_ttls``.
+    ``longest_ttls``. Twice as many runs keep two cores busy for good, and then the figures tell of
+    the machine.
     """
 
-    agents: int = 24
+    agents: int = 12
     workers: int = 2
     clients: int = 20
     fleets: int = 2
