@@ -247,14 +247,14 @@ MUTANTS = (
         # Both daemons at once, so long that many scripts in a row are needed to catch up.
         steps=tuple(
             one
-            for at in (2.0, 22.0)
+            for at in (2.0, 38.0)
             for one in (
-                *_steps("store-cut", "store-path", at, seconds=16),
-                *_steps("store-cut", "store-path", at + 0.05, seconds=16, number=0.5),
+                *_steps("store-cut", "store-path", at, seconds=32),
+                *_steps("store-cut", "store-path", at + 0.05, seconds=32, number=0.5),
             )
         ),
-        seconds=41,
-        load=_load(agents=4, clients=16),
+        seconds=73,
+        load=_load(agents=8, clients=24),
     ),
     Mutant(
         "no grace",
