@@ -1,4 +1,4 @@
-"""What a new connection to the store costs before the first command is on its way."""
+"""A connection to the store: what it costs before the first command, and when it is broken."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_one_that_the_server_has_closed_is_a_broken_connection_on_either_loop() 
         connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis'
         await connection._connect()
         connection._writer.transport.abort()
-        await asyncio.sleep(0.05)  # the transport tells that it is closed in a later turn
+        await connection._writer.wait_closed()
         try:
             with pytest.raises(RedisConnectionError):
                 await connection.send_command("PING")
