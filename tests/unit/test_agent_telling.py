@@ -100,7 +100,12 @@ def test_trouble_of_the_server_is_said_in_words_to_who_waits(code: str) -> None:
 
 def test_a_server_that_gave_no_seat_in_time_is_not_said_to_have_none() -> None:
     text = explain.describe_refusal("", "store_unavailable", "no store yet", [], NOW)
-    assert text.startswith("no server could give a seat of the license in time: no store yet (")
+    assert text.startswith("no server could give a seat in time: no store yet (")
+
+
+def test_where_no_license_was_named_none_is_spoken_of() -> None:
+    text = explain.describe_refusal("", "unauthenticated", "no such API key", [], NOW)
+    assert text.startswith("no seat: no such API key (unauthenticated)")
 
 
 def test_more_seats_than_there_are_is_no_lack_of_free_ones() -> None:

@@ -170,19 +170,19 @@ def describe_refusal(
     ``blocked_by`` and ``field`` are what the refusal says more exactly; ``terms`` how the reader
     says what the advice is about.
     """
-    name = license or "the license"
+    what = f"seat of {license}" if license else "seat"
     why = blocked_by if code in NO_SEAT and blocked_by in _ADVICE else code
     if code in NO_SEAT or code == "recovering":
-        text = f"no seat of {name}: {describe_block(why)}"
+        text = f"no {what}: {describe_block(why)}"
         held = describe_holders(holders, wall_seconds)
         text += f"; {held}" if held else ""
     elif code == UNREACHABLE:
         text = f"no server could be reached: {reason}"
     elif code in TRANSIENT:
-        text = f"no server could give a seat of {name} in time: {reason or code} ({code})"
+        text = f"no server could give a {what} in time: {reason or code} ({code})"
     elif code == "invalid":
-        text = f"the request for a seat of {name} is not valid: {reason or field}"
+        text = f"the request for a {what} is not valid: {reason or field}"
     else:
-        text = f"no seat of {name}: {reason or code} ({code})"
+        text = f"no {what}: {reason or code} ({code})"
     advice = _TOO_MANY if (code, field) == ("invalid", "seats") else _ADVICE.get(why, "")
     return f"{text}; {advice.format_map(terms)}" if advice else text
