@@ -56,7 +56,7 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
 
 
 @pytest.fixture
-def daemon(make_daemon: MakeDaemon) -> DaemonProcess:
+def own_daemon(make_daemon: MakeDaemon) -> DaemonProcess:
     """A daemon on the embedded store that serves the organizations of ``support.daemon``."""
     made = make_daemon()
     made.start()

@@ -23,3 +23,21 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         assert errors == []
     finally:
         made.end()
+
+
+@pytest.fixture
+def daemon(shared: DaemonProcess) -> Iterator[DaemonProcess]:
+    """The file's daemon; what a test leaves in its line, its seats and its machines goes.
+
+    A test that stops it, sets licenses or counts what it has done needs ``own_daemon``.
+    """
+    yield shared
+    admin = shared.caller("admin")
+    waiting = admin.call("GET", "/v1/orgs/acme/licenses/kre/queue").body["items"]
+    held = admin.call("GET", "/v1/leases?limit=500").body["items"]
+    for lease_id in (one["id"] for one in (*waiting, *held)):
+        # A seat is free at once where its holder gives it back.
+        if shared.caller("ci").release(lease_id).status != 204:
+            assert admin.release(lease_id).status == 204
+    machines = admin.call("POST", "/v1/orgs/acme/machines/remove", {"license": "kre"})
+    assert machines.status == 200, machines.body

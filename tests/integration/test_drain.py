@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 RENEW = "/v1/leases/renew"
 
 
+@pytest.fixture
+def daemon(own_daemon: DaemonProcess) -> DaemonProcess:
+    """One for each test, which stops it."""
+    return own_daemon
+
+
 class CallUnderWay:
     """A renewal whose body is not sent yet."""
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from support.daemon import DaemonProcess, MakeDaemon
 
 
+@pytest.fixture
+def daemon(own_daemon: DaemonProcess) -> DaemonProcess:
+    """One for each test, which does harm to its store."""
+    return own_daemon
+
+
 @pytest.fixture(params=sorted(available_servers()))
 def binary(request: pytest.FixtureRequest) -> Path:
     """Each kind of server that may be the child."""

@@ -62,18 +62,19 @@ def test_a_lease_that_is_lost_meanwhile_is_said_to_be_lost(
         assert [one["id"] for one in answer["lost"]] == [lost]
 
 
-def test_another_ttl_is_told(stream: StreamCaller, daemon: DaemonProcess) -> None:
-    lease_id = stream.acquire().body["lease"]["id"]
-    before = renew(stream, b"\x01", lease_id)
-    path = "/v1/orgs/acme/licenses/kre"
-    assert daemon.caller("admin").call("PATCH", path, {"ttl": 7}).status == 200
-    again = stream.acquire().body["lease"]
-    assert again["ttl"] == 7
-    assert renew(stream, b"\x02", again["id"])["ttl"] == 7
-    assert renew(stream, b"\x03", again["id"])["ttl"] == 7
-    both = renew(stream, b"\x04", lease_id, again["id"])
-    assert (both["ttl"], both["renewed"]) == (7, [lease_id, again["id"]])
-    assert before["ttl"] != 7
+def test_another_ttl_is_told(own_daemon: DaemonProcess) -> None:
+    with StreamCaller(own_daemon.url, own_daemon.key()) as stream:
+        lease_id = stream.acquire().body["lease"]["id"]
+        before = renew(stream, b"\x01", lease_id)
+        path = "/v1/orgs/acme/licenses/kre"
+        assert own_daemon.caller("admin").call("PATCH", path, {"ttl": 7}).status == 200
+        again = stream.acquire().body["lease"]
+        assert again["ttl"] == 7
+        assert renew(stream, b"\x02", again["id"])["ttl"] == 7
+        assert renew(stream, b"\x03", again["id"])["ttl"] == 7
+        both = renew(stream, b"\x04", lease_id, again["id"])
+        assert (both["ttl"], both["renewed"]) == (7, [lease_id, again["id"]])
+        assert before["ttl"] != 7
 
 
 def test_what_is_only_alike_is_read(stream: StreamCaller) -> None:
@@ -87,13 +88,13 @@ def test_what_is_only_alike_is_read(stream: StreamCaller) -> None:
     assert stream.close_code() == 1007
 
 
-def test_a_key_that_is_revoked_renews_nothing_more(daemon: DaemonProcess) -> None:
-    owner = daemon.caller("admin")
+def test_a_key_that_is_revoked_renews_nothing_more(own_daemon: DaemonProcess) -> None:
+    owner = own_daemon.caller("admin")
     made = owner.call(
         "POST", "/v1/orgs/acme/keys", {"name": str(uuid.uuid4()), "scopes": ["run"]}
     ).body
     path = f"/v1/orgs/acme/keys/{made['secret'].split('_')[1]}?end_sessions=true"
-    with StreamCaller(daemon.url, made["secret"]) as stream:
+    with StreamCaller(own_daemon.url, made["secret"]) as stream:
         lease_id = stream.acquire().body["lease"]["id"]
         for seq in SEQS[:3]:
             assert renew(stream, seq, lease_id)["renewed"] == [lease_id]

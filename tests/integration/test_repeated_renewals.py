@@ -100,15 +100,16 @@ def test_a_request_sent_in_two_pieces_is_answered_once(
 
 
 def test_who_leaves_while_its_renewal_is_under_way_holds_nobody_up(
-    daemon: DaemonProcess, lease: str
+    own_daemon: DaemonProcess,
 ) -> None:
-    request = renewal(daemon.key(), lease)
-    with known(daemon, request) as stays:
+    held = own_daemon.caller().acquire().body["lease"]["id"]
+    request = renewal(own_daemon.key(), held)
+    with known(own_daemon, request) as stays:
         for _ in range(50):
-            with RawConnection(daemon.url) as leaves:
+            with RawConnection(own_daemon.url) as leaves:
                 leaves.send(request)
-        assert ask(stays, request)[2]["renewed"] == [lease]
-    assert daemon.stop() == 0  # no call counts as under way any more
+        assert ask(stays, request)[2]["renewed"] == [held]
+    assert own_daemon.stop() == 0  # no call counts as under way any more
 
 
 def test_a_body_of_another_length_is_taken_apart(daemon: DaemonProcess, lease: str) -> None:

@@ -108,10 +108,10 @@ def test_a_changed_bootstrap_value_wins_at_the_next_start(make_daemon: MakeDaemo
     assert license["seats"] == 7
 
 
-def test_leases_survive_a_killed_daemon(daemon: DaemonProcess) -> None:
-    lease = daemon.caller().acquire().body["lease"]
-    daemon.restart()
-    assert daemon.caller().renew(lease["id"]).body["renewed"] == [lease["id"]]
+def test_leases_survive_a_killed_daemon(own_daemon: DaemonProcess) -> None:
+    lease = own_daemon.caller().acquire().body["lease"]
+    own_daemon.restart()
+    assert own_daemon.caller().renew(lease["id"]).body["renewed"] == [lease["id"]]
 
 
 def test_a_bad_setting_ends_it_with_78_and_one_line_of_json(tmp_path: Path) -> None:

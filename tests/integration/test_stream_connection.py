@@ -108,19 +108,21 @@ def test_a_frame_that_cannot_be_read_ends_its_stream_and_no_other(
         assert good.release(lease_id).status == 204
 
 
-def test_who_goes_away_before_the_upgrade_is_answered_is_no_mistake(daemon: DaemonProcess) -> None:
-    store = daemon.store_pid()
+def test_who_goes_away_before_the_upgrade_is_answered_is_no_mistake(
+    own_daemon: DaemonProcess,
+) -> None:
+    store = own_daemon.store_pid()
     assert store is not None
     os.kill(store, signal.SIGSTOP)
     try:
-        with RawConnection(daemon.url) as impatient:
-            impatient.send(UPGRADE % daemon.key().encode())
-        assert daemon.anonymous().call("GET", "/livez").status == 200, "it has heard all that"
+        with RawConnection(own_daemon.url) as impatient:
+            impatient.send(UPGRADE % own_daemon.key().encode())
+        assert own_daemon.anonymous().call("GET", "/livez").status == 200, "it has heard all that"
     finally:
         os.kill(store, signal.SIGCONT)
-    with StreamCaller(daemon.url, daemon.key()) as stream:
+    with StreamCaller(own_daemon.url, own_daemon.key()) as stream:
         assert stream.acquire().status == 201
-    assert not daemon.events("internal_error")
+    assert not own_daemon.events("internal_error")
 
 
 def test_unmasked_bytes_and_broken_framing_end_the_stream(daemon: DaemonProcess) -> None:
@@ -184,12 +186,12 @@ def test_a_closed_connection_frees_nothing(daemon: DaemonProcess) -> None:
 
 
 def test_a_slow_reader_is_closed_and_holds_up_nobody(
-    daemon: DaemonProcess,
+    own_daemon: DaemonProcess,
 ) -> None:
     frame = msgpack.packb([1, "renew", {"leases": [str(uuid.uuid4()) for _ in range(500)]}])
     with (
-        StreamCaller(daemon.url, daemon.key(), receive_buffer=4096) as slow,
-        StreamCaller(daemon.url, daemon.key()) as quick,
+        StreamCaller(own_daemon.url, own_daemon.key(), receive_buffer=4096) as slow,
+        StreamCaller(own_daemon.url, own_daemon.key()) as quick,
     ):
         slow.set_timeout(0.5)
         with contextlib.suppress(TimeoutError, ConnectionError):
@@ -204,11 +206,11 @@ def test_a_slow_reader_is_closed_and_holds_up_nobody(
             began = time.monotonic()
             assert quick.renew(lease_id).body["renewed"] == [lease_id]
             worst = max(worst, time.monotonic() - began)
-            return bool(daemon.events("slow_reader"))
+            return bool(own_daemon.events("slow_reader"))
 
         wait_until(is_closed, 30, "the slow reader to be noticed")
         assert worst < 2
-        (event,) = daemon.events("slow_reader")
+        (event,) = own_daemon.events("slow_reader")
         assert event["unsent"] < 4 << 20
         slow.set_timeout(20)
         assert slow.close_code() in (4008, 1006)
@@ -278,17 +280,19 @@ def test_what_a_key_holds_may_finish_on_streams_too(daemon: DaemonProcess, endin
         assert anew.call("dance", {}).code == refused
 
 
-def test_a_drain_is_told_and_the_stream_serves_until_it_is_closed(daemon: DaemonProcess) -> None:
-    with StreamCaller(daemon.url, daemon.key()) as stream:
+def test_a_drain_is_told_and_the_stream_serves_until_it_is_closed(
+    own_daemon: DaemonProcess,
+) -> None:
+    with StreamCaller(own_daemon.url, own_daemon.key()) as stream:
         lease_id = stream.acquire().body["lease"]["id"]
-        daemon.signal(signal.SIGTERM)
-        wait_until(lambda: daemon.events("draining"), what="the drain")
+        own_daemon.signal(signal.SIGTERM)
+        wait_until(lambda: own_daemon.events("draining"), what="the drain")
         assert stream.acquire().code == "draining"
         assert stream.unasked == [("drain", {})]
-        assert refusal(daemon, daemon.key()) == "draining"
+        assert refusal(own_daemon, own_daemon.key()) == "draining"
         assert stream.renew(lease_id).body["renewed"] == [lease_id]
     began = time.monotonic()
-    assert daemon.wait() == 0
+    assert own_daemon.wait() == 0
     assert time.monotonic() - began < 5
 
 
@@ -303,9 +307,9 @@ def test_a_stream_that_stays_is_closed_when_the_drain_is_over(make_daemon: MakeD
         assert daemon.wait() == 0
 
 
-def test_a_stream_ends_without_a_word_when_its_daemon_is_killed(daemon: DaemonProcess) -> None:
-    with StreamCaller(daemon.url, daemon.key()) as stream:
-        daemon.kill()
+def test_a_stream_ends_without_a_word_when_its_daemon_is_killed(own_daemon: DaemonProcess) -> None:
+    with StreamCaller(own_daemon.url, own_daemon.key()) as stream:
+        own_daemon.kill()
         with pytest.raises(Closed) as closed:
             stream.read_frame()
         assert closed.value.code == 1006

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def daemon(own_daemon: DaemonProcess) -> DaemonProcess:
+    """One for each test, which brings it into trouble."""
+    return own_daemon
+
+
+@pytest.fixture
 def raw(daemon: DaemonProcess) -> Iterator[Redis]:
     """The daemon's store, as anybody with its socket may change it."""
     socket = daemon.store_socket()

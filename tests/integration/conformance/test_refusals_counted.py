@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .conftest import Calls
 
 
+@pytest.fixture
+def daemon(own_daemon: DaemonProcess) -> DaemonProcess:
+    """One for each test: what it counts begins at zero."""
+    return own_daemon
+
+
 def counted(daemon: DaemonProcess) -> tuple[dict[str, float], float]:
     """Refused acquires by code, and as outcome of a call."""
     text = daemon.anonymous().call("GET", "/metrics").body

@@ -9,15 +9,7 @@ import pytest
 from support.calls import wish
 
 if TYPE_CHECKING:
-    from support.daemon import DaemonProcess
-
     from .conftest import Calls
-
-
-@pytest.fixture
-def daemon(shared: DaemonProcess) -> DaemonProcess:
-    """The same for all: nothing is left of a wrong call."""
-    return shared
 
 
 def nested(depth: int) -> object:
