@@ -247,6 +247,25 @@ def test_keys_of_an_organization_that_was_removed_stay_void_when_its_name_is_use
     assert old.acquire("kre").code == "revoked"
 
 
+def test_what_was_given_and_is_lost_is_told_once(external: ExternalStore, acme: Acme) -> None:
+    copy = copied_before_changes(acme, external)
+    lost, _ = acme.new_key()
+    external.put_back(copy)
+    (line,) = wait_until(lambda: acme.daemon.events("changes_forgotten"), 20, "it to be noticed")
+    assert line["changes"] == [f"key {lost}"]
+    wait_until(lambda: _granted(acme.caller("run").acquire()), 30, "recovery to be over")
+    for _ in range(2):
+        acme.new_key()
+        wait_for_sweeps(acme.daemon)
+    assert acme.daemon.events("changes_forgotten") == [line]
+
+
+def wait_for_sweeps(daemon: DaemonProcess) -> None:
+    """Of each of its two organizations one that began after now."""
+    before = daemon.script_calls("sweep")
+    wait_until(lambda: daemon.script_calls("sweep") >= before + 4, 30, "sweeps")
+
+
 def second_daemon(external: ExternalStore, acme: Acme, tmp_path: Path) -> DaemonProcess:
     """On the same store, with the same secret and the same keys."""
     directory = tmp_path / "other"

@@ -28,7 +28,7 @@ from .memory import Unreadable, describe
 from .restrictions import ENDING, NOTHING, OFFLINE, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lessor_daemon.metrics import Metrics
     from lessor_daemon.store.facts import Fact
@@ -46,13 +46,14 @@ _log = structlog.get_logger(__name__)
 class _Compared:
     """When the store was last compared with what is remembered, and what it could not take yet.
 
-    A fact about something that the store does not have restricts nothing, until it comes back.
+    A fact about something that the store does not have restricts nothing, until it comes back; it
+    is in the log already. ``waiting`` are the names of such facts.
     """
 
     epoch: int
     replid: str
     version: int
-    waiting: bool
+    waiting: frozenset[str]
 
 
 class Reassertion:
@@ -89,10 +90,11 @@ class Reassertion:
                 reading.epoch,
                 reading.replid,
             )
-            is_waiting = before is not None and before.waiting and before.version != version
-            waiting = before is not None and before.waiting
-            if is_anew or is_waiting or version < known:
-                waiting = await self._compare(org, known, version)
+            waiting = before.waiting if before is not None else frozenset()
+            has_changed = before is not None and before.version != version
+            if is_anew or version < known or (waiting and has_changed):
+                told = frozenset() if is_anew else waiting
+                waiting = await self._compare(org, known, version, told)
             if version > known:
                 with store_problems():
                     learned = await said.since(self._store, org, known)
@@ -102,14 +104,16 @@ class Reassertion:
             return
         self._compared[org] = _Compared(reading.epoch, reading.replid, version, waiting)
 
-    async def _compare(self, org: str, known: int, version: int) -> bool:
-        """Whether something is remembered that the store could not take."""
+    async def _compare(
+        self, org: str, known: int, version: int, told: frozenset[str]
+    ) -> frozenset[str]:
+        """What is remembered and the store could not take; ``told`` is in the log already."""
         remembered = await self._remembered(org)
         if not remembered:
-            return False
+            return frozenset()
         missing = await self._enforcement.missing(org, remembered)
         lasting = [one for one in missing if Target.of(one.name).kind != ENDING]
-        if lasting:
+        if _names(lasting) - told:
             _log.error(
                 "changes_forgotten",
                 org=org,
@@ -124,7 +128,7 @@ class Reassertion:
         if made:
             self._metrics.changes_reasserted_total.inc(len(made))
             _log.warning("changes_reasserted", org=org, changes=describe(made), count=len(made))
-        return bool(await self._enforcement.missing(org, lasting))
+        return _names(await self._enforcement.missing(org, lasting))
 
     async def _remembered(self, org: str) -> list[Fact]:
         """What is remembered and still matters."""
@@ -134,6 +138,10 @@ class Reassertion:
         if over:
             await asyncio.to_thread(self._memory.drop, org, over)
         return [one for one in found if one.name not in over]
+
+
+def _names(facts: Iterable[Fact]) -> frozenset[str]:
+    return frozenset(one.name for one in facts)
 
 
 def _is_over(fact: Fact, now: float) -> bool:
