@@ -48,6 +48,16 @@ def test_the_newest_word_stays_in_whichever_order_they_come(memory: Memory) -> N
     assert memory.version("acme") == 8
 
 
+def test_the_oldest_go_beyond_the_bound_but_never_the_beginning(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lessor_daemon.directory.memory.MOST_FACTS", 2)
+    said = [Fact("organization", 1, THERE), *(Fact(f"seats l{n}", n, b"2") for n in range(2, 6))]
+    for one in said:
+        memory.note("acme", [one])
+    assert memory.facts("acme") == [said[0], *said[-2:]]
+
+
 @pytest.mark.parametrize("word", [NOTHING, THERE])
 def test_an_organization_that_ends_or_begins_anew_voids_what_was_said_before(
     memory: Memory, word: bytes

@@ -6,7 +6,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from lessor_daemon.store import changes, lua, scripts, sessions
+from lessor_daemon.directory.restrictions import ORGANIZATION, THERE
+from lessor_daemon.store import changes, facts, lua, scripts, sessions
 from support.organization import lease_id
 
 if TYPE_CHECKING:
@@ -19,16 +20,17 @@ NODE = 100
 MADE = 2 * (KEPT + NODE)
 
 
-def keeping_few(script: str, constant: str) -> lua.Script:
+def keeping_few(script: str, constant: str, stated_bound: int = 100_000) -> lua.Script:
     """The script with a bound that a test can reach, in place of the stated one."""
     stated = lua.load(script).source
-    source = stated.replace(f"local {constant} = 100000 ", f"local {constant} = {KEPT} ")
-    assert source != stated, "the stated bound is 100,000"
+    source = stated.replace(f"local {constant} = {stated_bound} ", f"local {constant} = {KEPT} ")
+    assert source != stated, f"the stated bound is {stated_bound}"
     return lua.Script(script, source, hashlib.sha1(source.encode()).hexdigest())
 
 
 FEW_SESSIONS = keeping_few("release", "SESSIONS_KEPT")
 FEW_CHANGES = keeping_few("quota", "AUDIT_KEPT")
+FEW_FACTS = keeping_few("quota", "FACTS_KEPT", 50_000)
 
 
 async def test_past_sessions_have_a_bound(
@@ -59,3 +61,22 @@ async def test_the_audit_has_a_bound(acme: Organization, monkeypatch: pytest.Mon
     assert KEPT <= await acme.store.redis.xlen("{acme}:audit") <= KEPT + NODE
     newest: Any = await acme.store.redis.xrevrange("{acme}:audit", count=1)
     assert [fields[b"entry"] for _, fields in newest] == [str(MADE).encode()]
+
+
+async def test_facts_have_a_bound_and_the_organizations_beginning_stays(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_QUOTA", FEW_FACTS)
+    for number in range(1, MADE + 1):
+        said = {f"user kre u{number}": (0, b"1")} if number > 1 else {ORGANIZATION: (0, THERE)}
+        await changes.quota(
+            acme.store,
+            acme.slug,
+            acme.clock.context(acme.at_ms),
+            changes.ChangeMark(None, os.urandom(8), b"", said),
+            license=acme.license,
+            fields={"kind": "floating", "seats": 1, "machines": 1},
+            force=True,
+        )
+    kept = [one.name for one in await facts.since(acme.store, acme.slug, 0)]
+    assert kept == [ORGANIZATION, *(f"user kre u{n}" for n in range(MADE - KEPT + 1, MADE + 1))]

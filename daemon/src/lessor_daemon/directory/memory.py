@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 BUSY_SECONDS = 5.0
 """Another process of this daemon writes; it needs milliseconds."""
 MOST_FACTS = 100_000
-"""Of one organization; the oldest go."""
+"""Of one organization; the oldest go, but never its beginning."""
 
 DAMAGED_SUFFIX = ".damaged"
 """Of a file that is no database any more; the last such file is kept."""
@@ -52,7 +52,7 @@ insert into seen values (?, ?)
 on conflict (org) do update set version = max(version, excluded.version)
 """
 _TRIM = """
-delete from fact where org = ?1 and name in
+delete from fact where org = ?1 and name <> ?3 and name in
   (select name from fact where org = ?1 order by version desc limit -1 offset ?2)
 """
 
@@ -125,7 +125,7 @@ class Memory:
                 rows = [(org, one.name, one.version, one.value) for one in facts]
                 db.executemany(_PUT, rows)
                 db.execute("delete from fact where org = ? and version < ?", (org, begin))
-                db.execute(_TRIM, (org, MOST_FACTS))
+                db.execute(_TRIM, (org, MOST_FACTS, ORGANIZATION))
                 db.execute(_SAW, (org, seen))
 
         try:

@@ -12,6 +12,7 @@
 
 local AUDIT_KEPT = 100000 -- entries; the daemon also trims by age
 local FACTS_KEPT = 50000 -- the oldest go; by then nobody puts a store back to where they are unknown
+local BEGINNING = 'organization' -- its fact stays: what was said before it does not count
 local CHANGES_AN_EPOCH = 1048576 -- 2^20
 
 local function version_now()
@@ -42,7 +43,9 @@ local function write_facts(facts, version)
   end
   local surplus = redis.call('ZCARD', FACTS_AT) - FACTS_KEPT
   if surplus > 0 then
-    for _, name in ipairs(redis.call('ZRANGE', FACTS_AT, 0, surplus - 1)) do forget_fact(name) end
+    for _, name in ipairs(redis.call('ZRANGE', FACTS_AT, 0, surplus - 1)) do
+      if name ~= BEGINNING then forget_fact(name) end
+    end
   end
 end
 
