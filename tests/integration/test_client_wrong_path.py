@@ -45,6 +45,10 @@ def astray(daemon: DaemonProcess) -> str:
         ("acquire", "-n", "-l", "kre", "--while-pid", "1"),
         ("status",),
         ("license", "list"),
+        ("org", "list"),
+        ("org", "create", "fresh", "--owner", "eve@example.com"),
+        ("offline", "rotate"),
+        ("backup", "all.json"),
     ],
     ids=" ".join,
 )
@@ -82,6 +86,16 @@ def test_a_release_asks_the_next_url_and_one_that_nobody_knows_is_denied(
         assert not live(daemon)
     unknown = "00000000-0000-4000-8000-000000000000"
     assert shell.run("release", unknown, LESSOR_URL=urls).returncode == DENIED
+
+
+def test_what_changes_something_is_sent_to_the_next_url(
+    shell: Shell, own_daemon: DaemonProcess
+) -> None:
+    urls = f"{own_daemon.url}/lessor,{own_daemon.url}"
+    operator = {"LESSOR_URL": urls, "LESSOR_API_KEY": own_daemon.key("operator")}
+    made = shell.run("org", "create", "fresh", "--owner", "eve@example.com", **operator)
+    assert made.returncode == 0, made.stderr
+    assert "fresh" in shell.run("org", "list", **operator).stdout
 
 
 def test_what_an_admin_asks_for_and_is_not_there_stays_denied(shell: Shell) -> None:

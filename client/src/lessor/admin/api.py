@@ -13,7 +13,7 @@ from lessor_protocol.errors import Problem
 from lessor import __version__
 from lessor.clock import now_ms
 from lessor.errors import Denied, NoAnswer
-from lessor.server import quote, read_answer, read_served
+from lessor.server import no_lessor_at, quote, read_answer, read_served
 from lessor.transport import Link, connected_by
 
 TYPE_CHECKING = False
@@ -32,6 +32,8 @@ PAGE = 500
 """Items that are asked for at once; the most that a server gives."""
 
 _NOT_FOUND = 404
+_NAMES_NOTHING = frozenset({"/v1/whoami", "/v1/orgs", "/v1/offline-keys", "/v1/backup"})
+"""Paths that every Lessor serves: where one is not found there is none."""
 _ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal"})
 
 
@@ -78,14 +80,13 @@ class Api:
         return self._org
 
     def whoami(self) -> Item:
-        """What the key is. Every Lessor tells: where that is not found there is none."""
-        link, response = self._look("/v1/whoami", {}, codec.MSGPACK, read=read_served)
-        return _answer(link, response, read_served).value
+        """What the key is."""
+        return self.get("/v1/whoami").value
 
     def get(self, path: str, query: Query | None = None) -> Answer:
         """Look at one thing."""
         link, response = self._look(path, query or {}, codec.MSGPACK)
-        return _answer(link, response)
+        return _answer(link, response, path)
 
     def items(self, path: str, query: Query | None = None, *, limit: int = 0) -> Iterator[Item]:
         """The items of a list, page after page; at most ``limit`` unless that is 0."""
@@ -111,7 +112,7 @@ class Api:
             asked = {**query, "format": format, "limit": size, "cursor": cursor or None}
             link, response = self._look(path, asked, "*/*")
             if response.status != 200:
-                _answer(link, response)
+                _answer(link, response, path)
             text = response.body.decode("utf-8", "replace")
             if format == "csv" and count:
                 text = text.partition("\n")[2]  # each page has the heading
@@ -151,7 +152,9 @@ class Api:
                 response = link.request(
                     method, target, headers, data, until_ms, connected_by_ms=by_ms
                 )
-                return _answer(link, response).value
+                if response.status != _NOT_FOUND or path not in _NAMES_NOTHING:
+                    return _answer(link, response, path).value
+                troubles.append(str(no_lessor_at(link.url)))
             except NoAnswer as error:
                 if link.has_sent:
                     raise NoAnswer(
@@ -166,13 +169,8 @@ class Api:
         for link in self._links:
             link.close()
 
-    def _look(
-        self, path: str, query: Query, accept: str, read: Read = read_answer
-    ) -> tuple[Link, Response]:
-        """Ask the current server, and where it is in trouble the others.
-
-        ``read`` says whether it is: it raises for an answer that is none of a well server's.
-        """
+    def _look(self, path: str, query: Query, accept: str) -> tuple[Link, Response]:
+        """Ask the current server, and where it is in trouble the others."""
         until_ms = now_ms() + TIMEOUT_MS
         headers = [*self._headers, ("Accept", accept)]
         troubles: list[str] = []
@@ -187,7 +185,7 @@ class Api:
                 is_doubtful = response.status >= 500 or response.status == _NOT_FOUND
                 if not is_doubtful or links_left == 1:
                     return link, response
-                read(link, response)
+                _read_for(path)(link, response)
             except NoAnswer as error:
                 troubles.append(str(error))
             except Problem as problem:
@@ -201,8 +199,12 @@ class Api:
         self._current = (self._current + 1) % len(self._links)
 
 
-def _answer(link: Link, response: Response, read: Read = read_answer) -> Answer:
-    _, value = read(link, response)
+def _read_for(path: str) -> Read:
+    return read_served if path in _NAMES_NOTHING else read_answer
+
+
+def _answer(link: Link, response: Response, path: str) -> Answer:
+    _, value = _read_for(path)(link, response)
     if not isinstance(value, dict):
         raise NoAnswer(f"the answer of {link.name} cannot be understood: it is no object")
     return Answer(value, response.headers.get("etag", ""))
