@@ -37,6 +37,12 @@ def refused(*options: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture(autouse=True)
+def interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each daemon starts as a user starts it."""
+    monkeypatch.setattr(DaemonProcess, "is_forked", False)
+
+
 @pytest.fixture(params=sorted(available_servers()))
 def external(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
     """A store of somebody else's."""

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .calls import Caller
+from .forked import ForkedDaemon
 from .waiting import wait_until
 
 READY_SECONDS = 60.0
+_FOR_INTERPRETERS = re.compile("LD_|PYTHON")
 
 BOOTSTRAP = """
 [[organization]]
@@ -69,8 +71,11 @@ class DaemonProcess:
     """Starts, kills, stops and restarts one daemon on one directory.
 
     Key files of the bootstrap lie in ``directory``, its data in ``directory/data``. A restart keeps
-    the port. Everything it wrote is in ``log_path``.
+    the port. Everything it wrote is in ``log_path``. It has an interpreter of its own unless
+    ``is_forked``, or where ``environ`` has what only an interpreter reads.
     """
+
+    is_forked = True
 
     def __init__(
         self, directory: Path, *options: str, bootstrap: str | None = BOOTSTRAP, **environ: str
@@ -82,7 +87,7 @@ class DaemonProcess:
         self._options = options
         self._environ = environ
         self._port = "0"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedDaemon | None = None
         self._bootstrap = None
         if bootstrap is not None:
             self._bootstrap = directory / "bootstrap.toml"
@@ -105,15 +110,7 @@ class DaemonProcess:
         if self._bootstrap is not None:
             options += ["--bootstrap", str(self._bootstrap)]
         seen = len(self.log_lines())
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "lessor_daemon", *options, *self._options, *more],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=clean_environ(self._environ),
-            )
-        process = self._process
+        process = self._process = self._begin([*options, *self._options, *more])
 
         def line() -> dict[str, Any] | None:
             for one in self.log_lines()[seen:]:
@@ -209,7 +206,20 @@ class DaemonProcess:
         _, word, path = title.rstrip("\0 ").partition("unixsocket:")
         return Path(path) if word else None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _begin(self, arguments: list[str]) -> subprocess.Popen[bytes] | ForkedDaemon:
+        environ = clean_environ(self._environ)
+        if self.is_forked and not any(map(_FOR_INTERPRETERS.match, self._environ)):
+            return ForkedDaemon(arguments, self.log_path, environ)
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "lessor_daemon", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+            )
+
+    def _running(self) -> subprocess.Popen[bytes] | ForkedDaemon:
         assert self._process is not None, "the daemon was not started"
         return self._process
 
