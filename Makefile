@@ -29,7 +29,7 @@ lint: setup
 # What a commit must pass. Most tests wait more than they compute, so three files run side by side;
 # PYTEST adds options: make test PYTEST="-k drain -x", and PYTEST="-n 0" for one after another.
 test: lint
-	$(BIN)/pytest -n 3 --dist loadfile -m "not long" $(PYTEST)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
 
 # The fault rig (docs/faults.md): make faults SEED=7 MINUTES=10 TOPOLOGY=redis NEMESIS=path,agent-kill
 # OUT=report. PRODUCTION=1 has a ttl of 30 s; MUTANTS=1 tries the rig itself; LONG=1 runs the long fault tests instead.

@@ -45,7 +45,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 @pytest.mark.parametrize(
     ("role", "phases", "examples"),
     [
-        ("owner", "coverage,fuzzing,stateful", "3"),
+        pytest.param("owner", "coverage,fuzzing,stateful", "3", marks=pytest.mark.slow),
         ("operator", "fuzzing", "1"),
         ("service", "fuzzing", "1"),
         ("member", "fuzzing", "1"),

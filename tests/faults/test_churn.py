@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
 from support.daemon import clean_environ
 from support.waiting import wait_until
 
@@ -84,6 +85,7 @@ def most_machines_at_once(ran: list[Ran]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_thousands_of_rounds_with_killed_agents_never_overshoot_and_leak_nothing(
     make_daemon: Callable[..., DaemonProcess], tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def proxies(sentinel_group: SentinelGroup) -> Iterator[list[Proxy]]:
         proxy.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sentinel_group", "seconds"),
     [

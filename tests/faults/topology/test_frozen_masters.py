@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from support.topology_fixtures import Daemons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sentinel_group", ["valkey", pytest.param("redis", marks=pytest.mark.long)], indirect=True
 )
@@ -35,6 +36,7 @@ def test_a_master_frozen_for_longer_than_x_and_thawed_is_not_believed(
     contest.assert_promise_kept()
 
 
+@pytest.mark.slow
 def test_a_cluster_master_frozen_for_longer_than_x_and_thawed_is_not_believed(
     cluster: ClusterGroup, daemons: Daemons
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_replica_promoted_by_hand_that_lacks_the_last_seconds_gets_the_lease_b
     assert other.token > holder.token > earlier.token
 
 
+@pytest.mark.slow
 def test_a_master_replaced_by_hand_and_then_another_time_grants_nothing_twice(
     sentinel_group: SentinelGroup, daemons: Daemons
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from support.holding import Holder
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from support.topology_fixtures import Daemons
 
 
+@pytest.mark.slow
 def test_two_failovers_in_a_row_end_no_lease_and_no_token_goes_back(
     sentinel_group: SentinelGroup, daemons: Daemons
 ) -> None:

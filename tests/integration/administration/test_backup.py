@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from lessor_daemon.directory.backup_document import parts_of
 from support.calls import Caller
 from support.command_line import Shell
@@ -88,6 +89,7 @@ def put_large(operator: Caller, slug: str, **numbers: int) -> None:
         assert answer.status == 200, answer.body
 
 
+@pytest.mark.slow
 def test_a_large_directory_moves_in_parts_and_a_restore_that_was_cut_off_is_taken_up_again(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
