@@ -45,6 +45,7 @@ class Line:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
         self._socket = end
+        self._was_reset = False
         self.is_open = True
 
     def fileno(self) -> int:
@@ -73,6 +74,13 @@ class Line:
                 packet = self._socket.recv(_LARGEST)
             except BlockingIOError:
                 break
+            except ConnectionResetError:
+                # Said once, and first, of a peer that left something unread; what it had sent
+                # before is still there.
+                if not self._was_reset:
+                    self._was_reset = True
+                    continue
+                packet = b""
             except OSError:
                 packet = b""
             if packet:
