@@ -202,8 +202,9 @@ class ScriptModel:
             if before and not before.wish.is_of_the_call(wish):
                 return [], ("conflict",)
             if lease and lease.waiter:
-                lease.until = max(lease.until, self._grace_until + OFFER_MS)
-                lease.waiter.gone_at = self.now + GONE_MS
+                self._end(id, "unclaimed")
+                self._return_to_line(lease)
+                self._join(id, wish)
             elif may_wait and license and not lease and id not in self.ended:
                 self._join(id, wish)
             return [], ("recovering",)
@@ -418,15 +419,18 @@ class ScriptModel:
         for _, id in lapsed:
             lease = self.leases[id]
             reason = self._end(id, "unclaimed" if lease.offered else "lapsed")
-            if lease.waiter:
-                waiter = lease.waiter
-                waiter.group = self.licenses[lease.wish.license].group_of(lease.wish)
-                waiter.absent, waiter.parked = True, False
-                self.line.append(waiter)
+            self._return_to_line(lease)
             ended.append((id, lease.wish.license, lease.wish.machine, lease.token, reason))
         if serve and ended:
             self._serve_lines(*(one[1] for one in ended))
         return ended
+
+    def _return_to_line(self, lease: Lease) -> None:
+        """To the place that it had before the offer, absent until it asks."""
+        if waiter := lease.waiter:
+            waiter.group = self.licenses[lease.wish.license].group_of(lease.wish)
+            waiter.absent, waiter.parked = True, False
+            self.line.append(waiter)
 
     def _end(self, id: int, reason: str) -> str:
         lease = self.leases.pop(id)

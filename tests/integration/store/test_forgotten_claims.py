@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor_daemon.store.scripts import InLine, Proven, SeatGranted
+from lessor_daemon.store.scripts import InLine, NotGranted, Proven, SeatGranted
 from support.older_copy import OlderCopy
 from support.organization import LEASE_MS, OWNER, TTL_MS, Organization, lease_id
 from support.stored import assert_at_rest
@@ -98,6 +98,34 @@ async def test_it_is_ended_like_any_that_runs(
     await acme.pass_time(await recovery_of(acme) + LEASE_MS)
     await acme.reap()
     await assert_at_rest(acme.store, acme.slug)
+
+
+async def test_an_offer_of_the_older_copy_is_not_claimed_while_another_has_the_seat(
+    store: Store,
+) -> None:
+    acme = Organization(store, trust="none")
+    await acme.set_quota(1)
+    await acme.pass_time(await recovery_of(acme))
+    await acme.acquire(1)
+    await acme.position(11)
+    await acme.position(12)
+    await acme.release(1)  # offered to 11
+    copy = await OlderCopy.of(store)
+    await acme.pass_time(3_001)  # which lets it pass, for once
+    await acme.reap()
+    served = await acme.acquire(12, wait=True)
+    assert isinstance(served, SeatGranted)
+    await copy.put_back(store)
+    assert await acme.restore(proven(12, served)) == [TTL_MS]
+    while await recovery_of(acme):
+        assert await acme.acquire(11, wait=True) == NotGranted("recovering", "")
+        await acme.renew(12)
+        await acme.pass_time(2_000)
+    assert await acme.position(11) == 1, "the seat is taken"
+    await acme.release(12)
+    granted = await acme.acquire(11, wait=True)
+    assert isinstance(granted, SeatGranted)
+    assert granted.token > served.token
 
 
 async def test_its_seats_are_those_of_the_claim(store: Store) -> None:

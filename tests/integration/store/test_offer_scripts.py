@@ -116,7 +116,7 @@ async def test_who_leaves_instead_of_claiming_is_forgotten(acme: Organization) -
     await assert_at_rest(acme.store, acme.slug)
 
 
-async def test_who_asks_through_a_recovery_keeps_its_offer_and_claims_it_after(
+async def test_who_asks_through_a_recovery_is_at_its_old_place_and_served_after(
     acme: Organization,
 ) -> None:
     acme.trust = "none"

@@ -128,7 +128,8 @@ class Reassertion:
         if made:
             self._metrics.changes_reasserted_total.inc(len(made))
             _log.warning("changes_reasserted", org=org, changes=describe(made), count=len(made))
-        return _names(await self._enforcement.missing(org, lasting))
+        # What was made to hold does not wait, also where the store keeps no fact that is so old.
+        return _names(await self._enforcement.missing(org, lasting)) - done
 
     async def _remembered(self, org: str) -> list[Fact]:
         """What is remembered and still matters."""

@@ -55,7 +55,7 @@ if clock.recovering then
   local before = lease or waiter
   if before and not is_of_this_call(before) then return reply(clock, 'conflict', {}) end
   if lease and lease.offered then
-    stay_offered(clock, id)
+    withdraw_offer(clock, id, lease)
   elseif quota and quota.kind ~= 'named-user' and not lease and not ended_reason(id)
     and not is_crowded(waiter)
   then

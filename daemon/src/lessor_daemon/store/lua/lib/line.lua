@@ -116,13 +116,13 @@ local function return_to_line(id)
   redis.call('SADD', ABSENT, id)
 end
 
--- Who has an offer asks while nothing may be claimed: the offer holds until it may.
-local function stay_offered(clock, id)
+-- Who has an offer asks while nothing may be claimed. No offer outlasts a recovery: the store may have
+-- forgotten that it was let pass, and who has the seat since then. So it stands at its old place again.
+local function withdraw_offer(clock, id, lease)
+  end_lease(clock, id, lease, 'unclaimed')
+  return_to_line(id)
   local waiter = read_waiter(id)
-  if not waiter then return end
-  redis.call('ZADD', LEASES, 'XX', 'GT', clock.grace_until + OFFER_MS, id)
-  waiter.gone_at = clock.now + GONE_MS
-  write_waiter(id, waiter)
+  if waiter then join_line(clock, id, waiter) end
 end
 
 -- End a lease whose deadline is over. Answers {id, license, machine, token, reason}.
