@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from lessor_daemon.directory.callers import RUN, Caller
+from lessor_daemon.leasing import waiting
 from lessor_daemon.leasing.service import Granted, Leasing
 from lessor_daemon.leasing.waiting import (
     REPEATED_WITHIN_MS,
@@ -17,6 +18,7 @@ from lessor_daemon.leasing.waiting import (
 )
 from lessor_protocol.messages import AcquireRequest, Machine, Process
 from lessor_protocol.queued import Queued
+from support.waiting import wait_until_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +35,16 @@ class Line:
         self.now_ms = 1_000_000
         self.position = 3
         self.recovering_ms = 0
+        self.asked: list[str] = []
         self.waiting = Waiting(
             cast("Any", None), cast("Any", self), boottime_ms=lambda: self.now_ms
         )
 
-    async def run(self, _org: str, _script: object) -> tuple[object, list[int]]:
-        """What ``keep`` would find."""
+    async def run(self, org: str, _script: object) -> tuple[object, list[int]]:
+        """What ``keep`` would find; the organization ``hangs`` has a server that does."""
+        self.asked.append(org)
+        if org == "hangs":
+            await asyncio.Event().wait()
         return SimpleNamespace(recovering_ms=self.recovering_ms), [self.position]
 
     def place(self, *, told_ms: int | None = None) -> Place:
@@ -72,6 +78,25 @@ async def test_what_a_call_was_told_holds_for_the_one_that_follows_it_and_no_lon
     await line.hold_in_vain(place)
     line.now_ms += REPEATED_WITHIN_MS + 1
     assert line.recall() is None
+
+
+async def test_places_are_kept_while_another_organizations_server_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "KEEP_EVERY_SECONDS", 0.001)
+    line = Line()
+
+    async def has_been_kept_again() -> bool:
+        return line.asked.count("goes") >= 3
+
+    with (
+        line.waiting.turn_of("goes", ID, lambda: True),
+        line.waiting.turn_of("hangs", bytes(15) + b"1", lambda: True),
+    ):
+        keeping = asyncio.create_task(line.waiting._keep_places())
+        await wait_until_async(has_been_kept_again, what="the places of who goes to be kept")
+        keeping.cancel()
+    assert line.asked.count("hangs") == 1, "it is under way"
 
 
 async def test_it_holds_for_the_same_caller_with_the_same_wish() -> None:

@@ -81,6 +81,7 @@ class Waiting:
         self._clocks = clocks
         self._boottime_ms = boottime_ms
         self._turns: dict[str, dict[bytes, Turn]] = {}
+        self._being_kept: set[str] = set()
         self._held_in_vain: dict[bytes, tuple[int, Place]] = {}
         """Places whose call will be repeated, and since when."""
 
@@ -137,11 +138,14 @@ class Waiting:
                 turns[lease_id].has_come.set()
 
     async def _keep_places(self) -> None:
-        while True:
-            await asyncio.sleep(KEEP_EVERY_SECONDS)
-            self._forget_who_went_away()
-            # Side by side: one may hang with its server, and the others' places must be kept.
-            await asyncio.gather(*(self._keep_all(org) for org in list(self._turns)))
+        """Each organization's by themselves: one may hang with its server."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(KEEP_EVERY_SECONDS)
+                self._forget_who_went_away()
+                for org in self._turns.keys() - self._being_kept:
+                    self._being_kept.add(org)
+                    group.create_task(self._keep_all(org))
 
     def _forget_who_went_away(self) -> None:
         oldest_ms = self._boottime_ms() - REPEATED_WITHIN_MS
@@ -154,9 +158,12 @@ class Waiting:
     async def _keep_all(self, org: str) -> None:
         turns = self._turns.get(org, {})
         ids = [lease_id for lease_id, turn in turns.items() if turn.is_there()]
-        with contained(_log, "places_not_kept", org):
-            for start in range(0, len(ids), MOST_A_CALL):
-                await self._keep(org, ids[start : start + MOST_A_CALL])
+        try:
+            with contained(_log, "places_not_kept", org):
+                for start in range(0, len(ids), MOST_A_CALL):
+                    await self._keep(org, ids[start : start + MOST_A_CALL])
+        finally:
+            self._being_kept.discard(org)
 
     async def _keep(self, org: str, ids: list[bytes]) -> None:
         reading, positions = await self._clocks.run(
