@@ -318,6 +318,31 @@ def test_asked_to_kill_a_process_that_ignores_sigterm_is_dead_by_the_deadline(
     assert took < 2.1
 
 
+def test_the_seat_of_a_process_that_cannot_be_stopped_is_not_given_back(
+    shell: Shell, worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(NO_PERMISSION)
+    acquired = ("acquire", "--while-pid", str(worker.pid), "--on-lost", "kill")
+    lease = json.loads(shell.lessor(*acquired, PYTHONPATH=str(hook)).stdout)
+    shell.server.end(parse_lease_id(lease["id"]), "ended by ada")
+    wait_until(lambda: not alive(lease["holder"]["pid"]), 20, "the holder to end")
+    assert worker.poll() is None
+    assert shell.server.count("release") == 0
+    log = Path(lease["holder"]["log"]).read_text()
+    assert "no permission to send SIGKILL" in log
+    assert "the process still runs" in log
+
+
+NO_PERMISSION = """
+import signal
+def refuse(*_): raise PermissionError
+signal.pidfd_send_signal = refuse
+"""
+"""As for a process of somebody else, such as one that ``sudo`` has started."""
+
+
 def test_a_holder_that_does_not_start_costs_no_seat(
     shell: Shell, worker: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

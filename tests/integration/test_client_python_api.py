@@ -151,6 +151,20 @@ def test_descriptors_and_threads_are_given_back_too(server: FakeServer) -> None:
     assert server.count("release") == 6
 
 
+def test_a_release_in_on_notice_gives_the_seat_back_and_leaves_nothing(server: FakeServer) -> None:
+    held: list[lessor.Lease] = []
+    fds = len(list(Path("/proc/self/fd").iterdir()))
+    with lessor.acquire("kre", on_notice=lambda _notice: held[0].release()) as lease:
+        held.append(lease)
+        server.notices = [{"lease": lease.id, "code": "finish", "text": "please"}]
+        wait_until(lambda: not server.leases, what="the release")
+        assert server.count("release") == 1
+    lease._thread.join(5)
+    assert not lease._thread.is_alive()
+    assert not lease.lost.is_set()
+    assert len(list(Path("/proc/self/fd").iterdir())) == fds
+
+
 def test_a_forked_process_does_not_give_its_parents_seat_back(server: FakeServer) -> None:
     script = (
         "import lessor, os\n"

@@ -202,3 +202,31 @@ def test_the_groups_of_dead_pids_are_swept_away_and_others_stay(tmp_path: Path) 
         (tmp_path / name).mkdir()
     _sweep(str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_lives_and_is_killed() -> None:
+    script = f"{sys.executable} -c '{FIRST_THREAD_ENDS}' & exec sleep 1000"
+    with subprocess.Popen(["sh", "-c", script]) as root:
+        below_root = Tree(root.pid, Cgroup(None))
+        try:
+            wait_until(lambda: [one for one in below_root.members() if one.state == "Z"])
+            below_root.kill()
+            wait_until(lambda: not below_root.members(), what="its death")
+        finally:
+            below_root.kill()
+            root.kill()
+
+
+def test_a_zombie_is_dead() -> None:
+    with subprocess.Popen(["true"]) as process:
+        wait_until(lambda: getattr(read_entry(process.pid), "state", "") == "Z", what="its end")
+        found = read_entry(process.pid)
+        assert found is not None
+        assert found.is_dead

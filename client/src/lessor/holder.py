@@ -55,22 +55,24 @@ def main(argv: list[str]) -> int:
     _let_go_of_streams()
     _log("keeping the seat")
     try:
-        _keep(keeper, kill_when_lost=holding.kill_when_lost)
+        has_ended = _keep(keeper, kill_when_lost=holding.kill_when_lost)
     except Woken:
         heard = keeper.release()
         _log("the seat was given back" if heard else "no server heard that the seat is free")
         forget(lease_id, folder, keep_log=not heard)
         return exits.OK
     _log(f"the lease was lost: {keeper.state.reason or keeper.state.code}")
-    if holding.kill_when_lost:
-        # The process is gone: its seat need not wait for the server's deadline.
+    if has_ended:
+        # Its seat need not wait for the server's deadline.
         keeper.release()
+    elif holding.kill_when_lost:
+        _log("the process still runs: its seat is free again after the server's deadline")
     forget(lease_id, folder, keep_log=True)
     return exits.LOST
 
 
-def _keep(keeper: Keeper, *, kill_when_lost: bool) -> None:
-    """Renew until the lease is lost. Raises ``Woken``."""
+def _keep(keeper: Keeper, *, kill_when_lost: bool) -> bool:
+    """Renew until the lease is lost. Whether the process was stopped then. Raises ``Woken``."""
     while keeper.is_held:
         if not kill_when_lost:
             keeper.step()
@@ -80,12 +82,14 @@ def _keep(keeper: Keeper, *, kill_when_lost: bool) -> None:
         if now_ms() >= stop_at_ms:
             break
         keeper.step(stop_at_ms)
-    if kill_when_lost:
-        _stop(keeper.state)
+    return kill_when_lost and _stop(keeper.state)
 
 
-def _stop(state: LeaseState) -> None:
-    """Stop the watched process: SIGTERM, and SIGKILL at the latest just before the deadline."""
+def _stop(state: LeaseState) -> bool:
+    """Stop the watched process: SIGTERM, and SIGKILL at the latest just before the deadline.
+
+    Whether it has ended: it may be somebody else's, or sleep in the kernel.
+    """
     _log("stopping the process that used the seat")
     kill_at_ms = min(
         now_ms() + KILL_AFTER_MS, state.deadline_ms - timing.kill_lead_ms(state.ttl_ms)
@@ -93,9 +97,10 @@ def _stop(state: LeaseState) -> None:
     _signal(signal.SIGTERM)
     poller = select.poll()
     poller.register(WHILE_FD, select.POLLIN)
-    if not poller.poll(max(0, kill_at_ms - now_ms())):
-        _signal(signal.SIGKILL)
-        poller.poll(1_000)
+    if poller.poll(max(0, kill_at_ms - now_ms())):
+        return True
+    _signal(signal.SIGKILL)
+    return bool(poller.poll(1_000))
 
 
 def _signal(number: signal.Signals) -> None:

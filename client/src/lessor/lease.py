@@ -127,6 +127,7 @@ class Lease:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._is_released = False
+        self._is_let_go = False
         self._thread = threading.Thread(target=self._keep, name="lessor-renewal", daemon=True)
         self._thread.start()
         atexit.register(self.release)
@@ -168,7 +169,10 @@ class Lease:
             self._keeper.touch()
 
     def release(self) -> None:
-        """Give the seat back at once. Again: nothing. In a forked process: nothing."""
+        """Give the seat back at once. Again: nothing. In a forked process: nothing.
+
+        May be called by ``on_notice``.
+        """
         with self._lock:
             if self._is_released or os.getpid() != self._pid:
                 return
@@ -178,10 +182,14 @@ class Lease:
         # end, and as long as it lives closing ours would wake nobody.
         os.write(self._wake_fd, b"\0")
         os.close(self._wake_fd)
-        self._thread.join()
+        # ``on_notice`` is called by the thread, which then has to come back from it.
+        self._is_let_go = threading.current_thread() is self._thread
+        if not self._is_let_go:
+            self._thread.join()
         self._keeper.release()
         self._server.close()
-        os.close(self._stop_fd)
+        if not self._is_let_go:
+            os.close(self._stop_fd)
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +215,8 @@ class Lease:
             # Also when this thread fails: without it nothing keeps the seat.
             if not self._is_released:
                 self.lost.set()
+            elif self._is_let_go:
+                os.close(self._stop_fd)
 
 
 def _environment(url: str | None, api_key: str | None) -> Mapping[str, str]:

@@ -32,7 +32,7 @@ _DEAD = ("Z", "X")
 class Entry:
     """One process, as ``/proc/PID/stat`` tells."""
 
-    __slots__ = ("group", "name", "parent", "pid", "started", "state", "ticks")
+    __slots__ = ("group", "name", "parent", "pid", "started", "state", "threads", "ticks")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Entry:
         group: int,
         started: str,
         ticks: int = 0,
+        threads: int = 1,
     ) -> None:
         self.pid = pid
         self.name = name
@@ -53,6 +54,12 @@ class Entry:
         self.started = started
         self.ticks = ticks
         """Of processor time, with that of its children that were waited for."""
+        self.threads = threads
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing of it runs. One whose first thread has ended looks like a zombie."""
+        return self.state in _DEAD and self.threads <= 1
 
 
 def parse_stat(data: bytes) -> Entry | None:
@@ -69,6 +76,7 @@ def parse_stat(data: bytes) -> Entry | None:
         group=int(fields[2]),
         started=fields[19].decode(),
         ticks=sum(int(field) for field in fields[11:15]),
+        threads=int(fields[17]),
     )
 
 
@@ -107,7 +115,7 @@ def below(root_pid: int, processes: list[Entry]) -> list[Entry]:
         for entry in children.pop(parent, ()):
             parents.append(entry.pid)
             found.append(entry)
-    return [entry for entry in found if entry.state not in _DEAD]
+    return [entry for entry in found if not entry.is_dead]
 
 
 def walk(root_pid: int) -> Iterator[Entry]:
@@ -127,7 +135,7 @@ def walk(root_pid: int) -> Iterator[Entry]:
                 continue
             seen.add(pid)
             parents.append(pid)
-            if entry.state not in _DEAD:
+            if not entry.is_dead:
                 yield entry
 
 

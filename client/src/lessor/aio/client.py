@@ -166,7 +166,10 @@ class _Open:
 
     async def start(self, ways: list[Way]) -> None:
         """Connect, and keep connected and renewed from now on."""
-        self._session = aiohttp.ClientSession(timeout=session_timeout())
+        # Who waits for a seat by HTTP has a connection; without a limit no renewal waits for one.
+        self._session = aiohttp.ClientSession(
+            timeout=session_timeout(), connector=aiohttp.TCPConnector(limit=0)
+        )
         await self._tasks.__aenter__()
         link = Link(self._session, ways, self._heard)
         self._calls = Calls(link)
