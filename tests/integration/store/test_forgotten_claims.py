@@ -31,17 +31,23 @@ def proven(number: int, seat: SeatGranted) -> Proven:
     )
 
 
-@pytest.fixture(params=["it waited", "it was offered the seat"])
-async def promoted(
-    request: pytest.FixtureRequest, store: Store
-) -> tuple[Organization, SeatGranted]:
-    """1 gave its only seat to 11, and 12 waits. The store forgot all since then."""
+async def with_two_in_line(store: Store) -> Organization:
+    """1 has the only seat, 11 and 12 wait for it."""
     acme = Organization(store, trust="none")
     await acme.set_quota(1)
     await acme.pass_time(await recovery_of(acme))
     await acme.acquire(1)
     await acme.position(11)
     await acme.position(12)
+    return acme
+
+
+@pytest.fixture(params=["it waited", "it was offered the seat"])
+async def promoted(
+    request: pytest.FixtureRequest, store: Store
+) -> tuple[Organization, SeatGranted]:
+    """1 gave its only seat to 11, and 12 waits. The store forgot all since then."""
+    acme = await with_two_in_line(store)
     if request.param == "it was offered the seat":
         await acme.release(1)
     copy = await OlderCopy.of(store)
@@ -103,12 +109,7 @@ async def test_it_is_ended_like_any_that_runs(
 async def test_an_offer_of_the_older_copy_is_not_claimed_while_another_has_the_seat(
     store: Store,
 ) -> None:
-    acme = Organization(store, trust="none")
-    await acme.set_quota(1)
-    await acme.pass_time(await recovery_of(acme))
-    await acme.acquire(1)
-    await acme.position(11)
-    await acme.position(12)
+    acme = await with_two_in_line(store)
     await acme.release(1)  # offered to 11
     copy = await OlderCopy.of(store)
     await acme.pass_time(3_001)  # which lets it pass, for once
