@@ -294,6 +294,15 @@ def test_a_freed_seat_goes_to_a_live_waiter_soon() -> None:
     assert not service.promptness(history(asked=met))
 
 
+def test_a_seat_that_was_offered_to_one_who_is_silent_may_come_later() -> None:
+    freed = [ask("a", ACQUIRE, 0, GRANTED, token=1), ask("a", RELEASE, 1, RELEASED, token=1)]
+    waiting = probed([*freed, *steady_waiter(6)], *(i / 10 for i in range(70)))
+    silent = [ask("c", ACQUIRE, 0.2, QUEUED), ask("c", ACQUIRE, 4.5, QUEUED)]
+    assert not service.promptness(history(asked=[*waiting, *silent]))
+    soon = [ask("c", ACQUIRE, 0.2, QUEUED), ask("c", ACQUIRE, 0.6, QUEUED)]
+    assert numbers(service.promptness(history(asked=[*waiting, *soon]))) == [8]
+
+
 # (9) ---------------------------------------------------------------------------------------------
 
 

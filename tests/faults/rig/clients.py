@@ -31,7 +31,12 @@ STORM_PLACES = 12
 STORM_SECONDS = 4.0
 STORM_PAUSE_SECONDS = 0.3
 
-HABITS = (*["hold"] * 24, "abandon", "leave", "come_twice", "come_late", "storm")
+DOZE_SECONDS = (3.0, 6.0)
+"""Longer than an offer waits, and so short that the place in the line is kept."""
+
+ENDS_A_WAIT = frozenset({GRANTED, "lease_ended", "conflict"})
+
+HABITS = (*["hold"] * 24, "abandon", "leave", "doze", "come_twice", "come_late", "storm")
 """What a client does in a round; those named more often are done more often."""
 
 
@@ -111,6 +116,14 @@ class Client(threading.Thread):
             self._pause(held)
         self._give_back(held)
 
+    def _doze(self) -> None:
+        """Ask so rarely that a seat which is offered meanwhile may go to the next one."""
+        held = self._new()
+        while not self._over.is_set() and held.acquire(hold_ms=0) not in ENDS_A_WAIT:
+            self._over.wait(self._chance.uniform(*DOZE_SECONDS))
+        self._use(held, self._chance.uniform(0, self._longest_hold))
+        self._give_back(held)
+
     def _come_twice(self) -> None:
         """Ask for the same lease from two connections at once."""
         held = self._new()
@@ -153,7 +166,7 @@ class Client(threading.Thread):
             outcome = held.acquire()
             if outcome == GRANTED and held.may_run:
                 return True
-            if outcome in (GRANTED, "lease_ended", "conflict"):
+            if outcome in ENDS_A_WAIT:
                 break
             self._pause(held)
         self._give_back(held)

@@ -303,6 +303,27 @@ MUTANTS = (
         seconds=32,
         load=_load(clients=12, habits=("come_late",)),
     ),
+    Mutant(
+        "an offer outlasts a recovery",
+        (
+            (
+                f"{LUA}/lib/line.lua",
+                (
+                    "  end_lease(clock, id, lease, 'unclaimed')\n"
+                    "  return_to_line(id)\n"
+                    "  local waiter = read_waiter(id)\n"
+                    "  if waiter then join_line(clock, id, waiter) end\n"
+                ),
+                "  redis.call('ZADD', LEASES, 'XX', 'GT', clock.grace_until + OFFER_MS, id)\n",
+            ),
+        ),
+        frozenset({1, 3}),
+        topology=plan.REDIS,
+        steps=tuple(_steps("rollback", "store", 8, 28, 48, 68, seconds=4.2)),
+        seconds=84,
+        # Seats of those who stay are free now and then, and all are taken when a grace is over.
+        load=_load(agents=24, clients=24, habits=("doze",), longest_ttls=12),
+    ),
 )
 
 

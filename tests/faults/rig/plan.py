@@ -74,6 +74,8 @@ OUTAGES = (1 / 6, 0.47, 1.1, 2.0)
 """In ttls: two that nobody may notice, and two that end leases."""
 AWAY = (0.2, 0.5, 1.0, 1.4)
 """Seconds until a killed process is started again."""
+AGES = (1 / 3, 1.4, 2.0)
+"""In ttls, of the copy that a store is put back to: an offer in an older one was let pass since."""
 WALL_JUMPS = (-86_400.0, -60.0, 60.0, 86_400.0)
 """Seconds, of daemons and of stores."""
 SERVERS = (REDIS, SENTINEL, CLUSTER)
@@ -107,7 +109,7 @@ NEMESES = (
     Nemesis("store-mute", STORE_PATH, 2, ttls=OUTAGES, topologies=(REDIS,)),
     Nemesis("store-slow", STORE_PATH, 2, ttls=OUTAGES, topologies=(REDIS,)),
     Nemesis("forget", STORE, 2, AWAY, topologies=(REDIS,)),
-    Nemesis("rollback", STORE, 2, AWAY, topologies=(REDIS,)),
+    Nemesis("rollback", STORE, 3, ttls=AGES, topologies=(REDIS,)),
     Nemesis("slow-disk", STORE, 2, ttls=OUTAGES, topologies=SERVERS),
     Nemesis("store-jump", STORE, 2, ttls=OUTAGES[2:], topologies=SERVERS),
     Nemesis("store-drift", STORE, 1, ttls=OUTAGES[2:], topologies=SERVERS),

@@ -51,7 +51,7 @@ class _Wait:
     """One lease's time in the line. ``steady``: spans in which it never ceased to ask.
 
     Each span goes from the answer that told the place to the last sending that was answered with
-    a place again.
+    a place again. ``silent`` are those between two askings that were too long for that.
     """
 
     def __init__(self, asked: list[Asked]) -> None:
@@ -59,9 +59,12 @@ class _Wait:
         self.first_sent = asked[0].sent
         self.granted: float | None = None
         self.steady: list[tuple[float, float]] = []
+        self.silent: list[tuple[float, float]] = []
         told: float | None = None
         last: float | None = None
         for one in asked:
+            if last is not None and one.sent - last > ASKS_WITHIN:
+                self.silent.append((last, one.sent))
             if one.outcome == QUEUED and one.answered is not None:
                 was_away = last is None or one.sent - last > ASKS_WITHIN
                 if told is None or was_away or one.answered - one.sent > ANSWERED_WITHIN:
@@ -133,11 +136,13 @@ def patience(history: History) -> list[Violation]:
 def promptness(history: History) -> list[Violation]:
     """(8) A seat given back while somebody waits is granted to somebody soon.
 
-    Only where nothing was being done to the system, and for licenses without a machine quota.
+    Only where nothing was being done to the system, for licenses without a machine quota, and where
+    nobody was silent in the line: who is costs those behind as long as an offer waits.
     """
     waits = [wait for wait in _waits(history) if wait.license == UNLIMITED_MACHINES]
     served = sorted(wait.granted for wait in waits if wait.granted is not None)
     spans = [span for wait in waits for span in wait.steady]
+    silences = [span for wait in waits for span in wait.silent]
     beats = Beats(history)
     found = []
     for one in history.asked:
@@ -148,6 +153,8 @@ def promptness(history: History) -> list[Violation]:
         until = one.answered + MEET_WITHIN
         is_wanted = any(told < one.sent and still > until for told, still in spans)
         if not is_wanted or history.disturbed_between(one.sent - history.ttl, until):
+            continue
+        if any(began < until and ended > one.sent for began, ended in silences):
             continue
         following = bisect_left(served, one.sent)
         is_met = following < len(served) and served[following] <= until

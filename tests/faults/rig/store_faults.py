@@ -84,20 +84,20 @@ class StoreFaults:
         return self._kill_node(self._site.nodes[0], step.seconds, forget=True)
 
     def do_rollback(self, step: Step) -> str:
-        """It comes back as it was a while ago: at the last of these faults, or a second ago."""
+        """It comes back as it was before the fault began: work has gone on since."""
         node = self._site.nodes[0]
         data, copy = node.directory / "appendonlydir", node.directory.with_name("copy")
         with self._site.store_lock:
-            node.kill()
+            node.freeze()
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(data, copy)
-            node.start()
-            time.sleep(1 + step.seconds)
+            node.thaw()
+            time.sleep(step.seconds)
             node.kill()
             shutil.rmtree(data)
             shutil.copytree(copy, data)
             node.start()
-        return f"by {1 + step.seconds:.1f} s"
+        return f"by {step.seconds:.1f} s"
 
     def do_script_flush(self, _step: Step) -> str:
         return _names(self._tell("SCRIPT", "FLUSH"))
