@@ -41,14 +41,16 @@ class Directory:
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.is_applied = False
+        self.left_out: list[list[str]] = []
 
-    async def say_again(self) -> None:
-        pass
+    async def say_again(self) -> list[str]:
+        return []
 
-    async def apply(self, _bootstrap: object) -> None:
+    async def apply(self, _bootstrap: object) -> list[str]:
         if self.failures:
             raise self.failures.pop(0)
         self.is_applied = True
+        return self.left_out.pop(0) if self.left_out else []
 
     async def first_start(self, _data_dir: Path) -> list[Path]:
         return []
@@ -105,6 +107,31 @@ async def test_an_emptied_store_gets_the_file_though_the_first_attempt_failed_ha
     )
     preparing_it.cancel()
     await asyncio.wait([preparing_it])
+
+
+async def test_who_is_there_is_served_while_others_servers_are_away_and_these_get_the_file_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparing, "WATCH_EVERY_SECONDS", 0.0)
+    directory = Directory()
+    directory.left_out = [["globex"], ["globex"], []]
+    is_served = asyncio.Event()
+
+    async def serve() -> None:
+        is_served.set()
+        assert len(directory.left_out) == 2, "the doors were not opened at once"
+
+    with capture_logs() as logged:
+        preparing_it = asyncio.create_task(prepare(directory, serve))
+        await wait_until_async(
+            lambda: asyncio.sleep(0, preparing_it.done() or not directory.left_out)
+        )
+    assert is_served.is_set()
+    assert not preparing_it.done()
+    preparing_it.cancel()
+    await asyncio.wait([preparing_it])
+    told = [one["orgs"] for one in logged if one["event"] == "organizations_unavailable"]
+    assert told == [["globex"]], "it is said once"
 
 
 async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:

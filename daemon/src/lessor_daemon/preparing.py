@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lessor_protocol.errors import TRANSIENT, Problem
+from lessor_protocol.errors import Problem
 
 from . import first_steps, logs
 from .errors import ConfigurationError
 from .store import checks as store_checks
-from .store.errors import NewerStore, StoreUnavailable
+from .store.errors import NewerStore, StoreUnavailable, is_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -55,6 +55,10 @@ class Preparing:
         self._store = store
         self._directory = directory
         self._urls = urls
+        self._is_prepared = False
+        """Whether the store has all that it must have."""
+        self._away: set[str] = set()
+        """The organizations that could not be prepared at the last look."""
         self._refused = ""
         """Why the store could not be prepared at the last look."""
 
@@ -98,19 +102,22 @@ class Preparing:
         await self._store.ping()
         try:
             await self._directory.say_again()
+            left_out = []
             if self._bootstrap is not None:
-                await self._directory.apply(self._bootstrap)
+                left_out = await self._directory.apply(self._bootstrap)
             made = await self._directory.first_start(self._config.data_dir)
             # Once more: an emptied store has only now what is to be restricted.
-            await self._directory.say_again()
+            away = await self._directory.say_again()
         except Problem as problem:
-            if problem.code in TRANSIENT | EMPTIED_MEANWHILE:
+            if is_unavailable(problem) or problem.code in EMPTIED_MEANWHILE:
                 raise StoreUnavailable(str(problem.__cause__ or problem.detail)) from problem
             # Without a file it is about the keys of the first start, which lie there.
             place = str(self._config.bootstrap or "data_dir")
             raise ConfigurationError(place, problem.detail) from problem
         except OSError as error:
             raise ConfigurationError(str(error.filename), str(error.strerror)) from error
+        self._is_prepared = not left_out
+        self._tell_away({*left_out, *away})
         return made
 
     async def _watch(self) -> None:
@@ -120,16 +127,14 @@ class Preparing:
         client's key is known.
         """
         is_there = True
-        is_to_be_prepared = False
         while True:
             await asyncio.sleep(WATCH_EVERY_SECONDS)
             try:
                 if not await self._store.ping():
                     _log.error("store_was_emptied")
-                    is_to_be_prepared = True
-                if is_to_be_prepared:  # also where the attempt before failed half way
+                    self._is_prepared = False
+                if not self._is_prepared:  # also where the attempt before failed half way
                     await self._prepare()
-                    is_to_be_prepared = False
                 self._refused = ""
             except StoreUnavailable as error:
                 if is_there:
@@ -143,6 +148,12 @@ class Preparing:
                 if not is_there:
                     _log.info("store_back")
                 is_there = True
+
+    def _tell_away(self, orgs: set[str]) -> None:
+        """Say once whose servers do not answer while others' do. Those are served meanwhile."""
+        if orgs - self._away:
+            _log.warning("organizations_unavailable", orgs=sorted(orgs))
+        self._away = orgs
 
     def _tell_refused(self, error: Exception) -> None:
         """Say once that the store, or a file, does not take what the store must have."""

@@ -15,11 +15,13 @@ from lessor_protocol.timing import DEFAULT_TTL_MS
 
 from lessor_daemon.bootstrap import Bootstrap, KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
 from lessor_daemon.data_dir import write_private
+from lessor_daemon.side_by_side import for_each
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import facts, leases
 from lessor_daemon.store import keys as key_names
 from lessor_daemon.store.changes import AS_SEATS, UNLIMITED, Edit
 from lessor_daemon.store.directory import REVOKED, KeyRecord, Member
+from lessor_daemon.store.errors import is_unavailable
 
 from . import api_keys
 from .callers import ADMIN, BOOTSTRAP, OPERATOR, READ, RUN
@@ -65,21 +67,33 @@ class Bootstrapping:
         self._wall_ms = wall_ms
         self._max_ttl_ms = max_ttl_ms
 
-    async def apply(self, bootstrap: Bootstrap) -> None:
-        """Make the store have what the file says."""
+    async def apply(self, bootstrap: Bootstrap) -> list[str]:
+        """Make the store have what the file says. Answers the organizations that were left out.
+
+        That is only where the store has organizations already: servers of others are there.
+        """
         listed = set(await stored.organizations(self._store))
-        for organization in bootstrap.organizations:
-            slug = organization.slug
+        specs = {one.slug: one for one in bootstrap.organizations}
+
+        async def apply_one(slug: str) -> None:
             # What puts an organization there is no word against what was said of it at run time:
             # the store may have been emptied. A value that is changed in one that is there is.
-            is_silent = slug not in listed
-            await self._apply_members(organization, is_silent=is_silent)
-            for license in organization.licenses:
-                await self._apply_license(slug, license, is_silent=is_silent)
-            for key in organization.keys:
-                await self._apply_key(slug, key, is_silent=is_silent)
-            # Last: an organization that is listed is complete.
-            await stored.list_organization(self._store, slug)
+            await self._apply_organization(specs[slug], is_silent=slug not in listed)
+
+        failed = await for_each(specs, apply_one)
+        for error in failed.values():
+            if not listed or not is_unavailable(error):
+                raise error
+        return list(failed)
+
+    async def _apply_organization(self, spec: OrganizationSpec, *, is_silent: bool) -> None:
+        await self._apply_members(spec, is_silent=is_silent)
+        for license in spec.licenses:
+            await self._apply_license(spec.slug, license, is_silent=is_silent)
+        for key in spec.keys:
+            await self._apply_key(spec.slug, key, is_silent=is_silent)
+        # Last: an organization that is listed is complete.
+        await stored.list_organization(self._store, spec.slug)
 
     async def first_start(self, data_dir: Path) -> list[Path]:
         """Make the operator's key, and an organization to begin with where there is none.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lessor_daemon.containment import mistakes_contained
+from lessor_daemon.errors import DaemonError
+from lessor_daemon.side_by_side import for_each
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import leases
 
@@ -111,20 +113,30 @@ class Directory:
         """Let the wall clock do its part, in a task of ``group`` until it ends."""
         group.create_task(self._upkeep.keep_up(), name="upkeep of the directory")
 
-    async def say_again(self) -> None:
+    async def say_again(self) -> list[str]:
         """Make hold what a store forgot, before anything is decided on what it says now.
 
-        Raises ``StoreUnavailable`` or ``Problem``; may be called again. What fails otherwise, with
-        one organization or with what is remembered, is logged, and tried again by the upkeep.
+        Answers the organizations that cannot be asked: the servers of some may be away. Raises
+        ``StoreUnavailable`` or ``Problem`` where it is all of them; may be called again. What fails
+        otherwise, with one organization or with what is remembered, is logged. All that failed is
+        tried again by the upkeep.
         """
         known: list[str] = []
         try:
             known = await asyncio.to_thread(self._memory.organizations)
         except Unreadable as error:
             _log.warning("changes_not_remembered", reason=str(error))
-        for org in sorted({*known, *await stored.organizations(self._store)}):
+        orgs = sorted({*known, *await stored.organizations(self._store)})
+
+        async def sweep(org: str) -> None:
             with mistakes_contained(_log, "sweep_failed", org):
                 await self._upkeep.sweep(org)
+
+        failed = await for_each(orgs, sweep)
+        for why in failed.values():
+            if isinstance(why, DaemonError) or len(failed) == len(orgs):
+                raise why
+        return list(failed)
 
     async def authenticate(self, api_key: str, operation: str = "", source: str = "") -> Caller:
         """Who holds this key; see ``Authentication``."""
@@ -154,13 +166,15 @@ class Directory:
         floating = [one.license for one in uses if one.kind == leases.FLOATING]
         return floating[0] if len(floating) == 1 else None
 
-    async def apply(self, bootstrap: Bootstrap) -> None:
+    async def apply(self, bootstrap: Bootstrap) -> list[str]:
         """Make the store have what the file says. A changed value wins, nothing is removed.
 
+        Answers the organizations that are still to be applied: the servers of some may be away.
         Raises ``StoreUnavailable`` or ``Problem``; it may be called again.
         """
-        await self._bootstrapping.apply(bootstrap)
+        left_out = await self._bootstrapping.apply(bootstrap)
         self.authentication.forget()
+        return left_out
 
     async def first_start(self, data_dir: Path) -> list[Path]:
         """Make the operator's key, and an organization to begin with where there is none.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lessor_daemon.containment import contained
+from lessor_daemon.side_by_side import SideBySide
 from lessor_daemon.store import directory, sessions
 
 from .licenses import DAY_SECONDS, days_left, due_reminder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from lessor_daemon.store.leases import LicenseUse
     from lessor_daemon.store.store import Store
@@ -60,14 +61,13 @@ class Upkeep:
 
     async def keep_up(self) -> None:
         """For ever."""
-        while True:
-            await asyncio.sleep(SWEEP_EVERY_SECONDS)
-            orgs: Iterable[str] = ()
-            with contained(_log, "sweep_failed"):
-                orgs = await directory.organizations(self._store)
-            for org in orgs:
-                with contained(_log, "sweep_failed", org):
-                    await self.sweep(org)
+        async with asyncio.TaskGroup() as group:
+            under_way = SideBySide(group, _log, "sweep_failed")
+            while True:
+                await asyncio.sleep(SWEEP_EVERY_SECONDS)
+                with contained(_log, "sweep_failed"):
+                    for org in await directory.organizations(self._store):
+                        under_way.begin(org, self.sweep)
 
     async def sweep(self, org: str) -> None:
         """One organization. May raise ``Problem``."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from lessor_daemon.containment import contained
+from lessor_daemon.side_by_side import SideBySide
 from lessor_daemon.store import directory, scripts
 from lessor_daemon.store.errors import store_problems
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 LOOK_EVERY_SECONDS = 0.1
 FIND_EVERY_SECONDS = 10.0
 REMEMBER_EVERY_SECONDS = 5.0
-CALLS_AT_ONCE = 16
 
 _log = structlog.get_logger(__name__)
 
@@ -56,8 +56,6 @@ class LeaseClocks:
         self._wall_ms = wall_ms
         self._on_ended = on_ended
         self._clocks: dict[str, LeaseClock] = {}
-        self._looked_after: set[str] = set()
-        self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self._memory = memory
         self._of_copy: set[str] | None = None
         """The organizations of a data directory that is a copy; None before they are known."""
@@ -147,26 +145,17 @@ class LeaseClocks:
 
     async def _look_after(self) -> None:
         async with asyncio.TaskGroup() as group:
+            under_way = SideBySide(group, _log, "clock_not_served")
             while True:
                 now_ms = self._boottime_ms()
-                for org in self._clocks.keys() - self._looked_after:
+                for org in self._clocks.keys() - under_way.busy:
                     if self._clocks[org].has_lapsed(now_ms):
-                        group.create_task(self._look_after_one(org, self._reap))
+                        under_way.begin(org, self._reap)
                     elif self._clocks[org].needs_tick(now_ms):
-                        group.create_task(self._look_after_one(org, self.check_recovering))
+                        under_way.begin(org, self.check_recovering)
                 self._metrics.epoch.set(self.epoch)
                 self._metrics.recovering.set(self.is_recovering)
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-    async def _look_after_one(self, org: str, deed: Callable[[str], Awaitable[object]]) -> None:
-        """One call at a time for each. None waits for another's, which may hang with its server."""
-        self._looked_after.add(org)
-        try:
-            async with self._gate:
-                with contained(_log, "clock_not_served", org):
-                    await deed(org)
-        finally:
-            self._looked_after.discard(org)
 
     async def _ticked(self, org: str, context: Context) -> tuple[Reading]:
         return (await scripts.tick(self._store, org, context),)

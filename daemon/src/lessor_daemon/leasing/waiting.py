@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lessor_daemon.containment import contained
+from lessor_daemon.side_by_side import SideBySide
 from lessor_daemon.store import scripts
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ class Waiting:
         self._clocks = clocks
         self._boottime_ms = boottime_ms
         self._turns: dict[str, dict[bytes, Turn]] = {}
-        self._being_kept: set[str] = set()
         self._held_in_vain: dict[bytes, tuple[int, Place]] = {}
         """Places whose call will be repeated, and since when."""
 
@@ -138,14 +137,13 @@ class Waiting:
                 turns[lease_id].has_come.set()
 
     async def _keep_places(self) -> None:
-        """Each organization's by themselves: one may hang with its server."""
         async with asyncio.TaskGroup() as group:
+            under_way = SideBySide(group, _log, "places_not_kept")
             while True:
                 await asyncio.sleep(KEEP_EVERY_SECONDS)
                 self._forget_who_went_away()
-                for org in self._turns.keys() - self._being_kept:
-                    self._being_kept.add(org)
-                    group.create_task(self._keep_all(org))
+                for org in self._turns:
+                    under_way.begin(org, self._keep_all)
 
     def _forget_who_went_away(self) -> None:
         oldest_ms = self._boottime_ms() - REPEATED_WITHIN_MS
@@ -158,12 +156,8 @@ class Waiting:
     async def _keep_all(self, org: str) -> None:
         turns = self._turns.get(org, {})
         ids = [lease_id for lease_id, turn in turns.items() if turn.is_there()]
-        try:
-            with contained(_log, "places_not_kept", org):
-                for start in range(0, len(ids), MOST_A_CALL):
-                    await self._keep(org, ids[start : start + MOST_A_CALL])
-        finally:
-            self._being_kept.discard(org)
+        for start in range(0, len(ids), MOST_A_CALL):
+            await self._keep(org, ids[start : start + MOST_A_CALL])
 
     async def _keep(self, org: str, ids: list[bytes]) -> None:
         reading, positions = await self._clocks.run(

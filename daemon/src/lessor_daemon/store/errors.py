@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from lessor_protocol.errors import Problem
+from lessor_protocol.errors import TRANSIENT, Problem
 
 from lessor_daemon.errors import DaemonError
 
@@ -46,6 +46,13 @@ def recovering(so: str = "nothing is granted") -> Problem:
     """What a caller gets whose call would have to know all that is in use; ``so`` says it."""
     text = f"the store lost its memory; {so} until old leases have lapsed"
     return Problem(RECOVERING, text, retry_after=1)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether it says no more than that the same call may succeed later."""
+    return isinstance(error, StoreUnavailable) or (
+        isinstance(error, Problem) and error.code in TRANSIENT
+    )
 
 
 @contextmanager
