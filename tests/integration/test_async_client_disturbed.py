@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.redis_server import RedisServer
 
 STREAM_LOG = "lessor"
+LICENSE = "/v1/orgs/acme/licenses/kre"
 
 
 @contextlib.asynccontextmanager
@@ -136,6 +137,54 @@ async def test_where_upgrades_do_not_come_through_calls_go_by_http_and_that_is_s
         said = [one for one in caplog.records if one.name == STREAM_LOG]
         assert len(said) == 1
         assert "calls go by HTTP" in said[0].getMessage()
+
+
+async def test_a_call_that_fails_by_http_stops_no_other_where_upgrades_hang(
+    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    async with Relay(daemon.url, HANG) as relay, client_of(daemon, url=relay.url) as client:
+        async with client.acquire("kre"), client.acquire("kre"):
+            # The next tries of a stream take longer than anybody waits.
+            monkeypatch.setattr(link, "CONNECT_SECONDS", 60)
+            held = asyncio.create_task(_take(client, wait=30))
+            await wait_until_async(lambda: _is_held(daemon), what="a call that is held")
+            tries = relay.seen_upgrades
+            relay.cut()
+            await wait_until_async(lambda: tried(relay, tries + 1), what="a try of the stream")
+        async with asyncio.timeout(5):
+            await held
+
+
+async def test_those_who_wait_in_line_by_http_hold_up_no_renewal(make_daemon: MakeDaemon) -> None:
+    daemon = licensed(make_daemon, seats=1, ttl="5s")
+    async with (
+        Relay(daemon.url, REFUSE) as relay,
+        client_of(daemon, url=relay.url) as client,
+        client.acquire("kre") as lease,
+        asyncio.TaskGroup() as group,
+    ):
+        # More than the connections that aiohttp allows at a time unless told otherwise.
+        waiting = [group.create_task(_take(client, wait=60)) for _ in range(120)]
+        await wait_until_async(lambda: _are_in_line(daemon, len(waiting)), 30, "a long line")
+        await renewed_after([lease])
+        await renewed_after([lease])
+        for one in waiting:
+            one.cancel()
+
+
+async def _take(client: lessor.AsyncClient, *, wait: float) -> None:
+    async with client.acquire("kre", wait=wait):
+        pass
+
+
+async def _is_held(daemon: DaemonProcess) -> bool:
+    return await _are_in_line(daemon, 1)
+
+
+async def _are_in_line(daemon: DaemonProcess, count: int) -> bool:
+    found = await asyncio.to_thread(daemon.caller("admin").call, "GET", LICENSE)
+    return bool(found.body["queue_length"] == count)
 
 
 async def test_the_stream_is_taken_as_soon_as_it_can_be_had(

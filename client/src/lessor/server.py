@@ -41,9 +41,8 @@ _MEDIA_TYPES = {
 }
 
 NOT_FOUND = "not_found"
-_ASK_ANOTHER = frozenset({"draining", "store_unavailable", "internal", NOT_FOUND})
-"""Trouble of one daemon, or of one URL whose path leads elsewhere: where several URLs are known,
-the next one may be well."""
+IN_TROUBLE = frozenset({"draining", "store_unavailable", "internal"})
+"""Codes of trouble of one daemon: where several URLs are known, the next one may be well."""
 _HELD_SLACK_MS = 1_000
 """So much longer than it is held may the answer to an acquire take."""
 
@@ -184,13 +183,29 @@ class Server:
             except (NoAnswer, UsageError) as error:
                 troubles.append(error)
             except Problem as problem:
-                if problem.code not in _ASK_ANOTHER:
+                if not self._may_another_be_well(problem, link, until_ms):
                     raise
                 troubles.append(problem)
             self._current = (self._current + 1) % len(self._links)
             if now_ms() >= until_ms - held_ms:
                 break
         raise _most_telling(troubles)
+
+    def _may_another_be_well(self, problem: Problem, link: Link, until_ms: int) -> bool:
+        """Whether it is trouble of this daemon, or there is none: its URL's path leads elsewhere.
+
+        That nobody knows a lease is the last word of a Lessor: it has spent the id with that, and
+        the next one would say that it is released.
+        """
+        if problem.code != NOT_FOUND or len(self._links) == 1:
+            return problem.code in IN_TROUBLE
+        try:
+            read_served(link, link.request("GET", "/v1/whoami", self._headers, b"", until_ms))
+        except (NoAnswer, UsageError):
+            return True
+        except Problem:
+            pass
+        return False
 
 
 def _most_telling(troubles: list[NoAnswer | UsageError | Problem]) -> Exception:

@@ -16,6 +16,7 @@ import aiohttp
 from lessor_protocol import codec, frames
 
 from lessor.errors import NoAnswer
+from lessor.server import IN_TROUBLE
 
 from .transport import HttpTransport, StreamTransport
 
@@ -81,16 +82,45 @@ class Link:
     async def call(self, op: str, body: dict[str, object], timeout_ms: int) -> tuple[int, object]:
         """Status and body of the answer. Raises ``NoAnswer``."""
         transport: Transport | None = None
+        until = asyncio.get_running_loop().time() + timeout_ms / 1000
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
+            async with asyncio.timeout_at(until):
                 transport = await self._connected()
-                return await transport.call(op, body)
+                answer = await transport.call(op, body)
+                if _is_in_trouble(*answer):
+                    answer = await self._of_others(transport, op, body, until) or answer
+                return answer
         except TimeoutError:
             if transport is None:
                 raise NoAnswer("no server could be reached in time") from None
             # It may have died silently; a retry on it would only wait for it again.
             transport.retire()
             raise NoAnswer(f"{transport.name} did not answer in time") from None
+
+    async def _of_others(
+        self, transport: Transport, op: str, body: dict[str, object], until: float
+    ) -> tuple[int, object] | None:
+        """The answer of another server that is well, which is taken from now on.
+
+        Where all share a store, they may all be in trouble.
+        """
+        loop = asyncio.get_running_loop()
+        for number, way in enumerate(self._ways):
+            if way.name == transport.name:
+                continue
+            by_http = HttpTransport(self._session, way)
+            try:
+                async with asyncio.timeout((until - loop.time()) / 2):
+                    answer = await by_http.call(op, body)
+            except (NoAnswer, TimeoutError):
+                continue
+            if not _is_in_trouble(*answer):
+                self._next, self._way_by_http = number, way
+                if not self.is_stream:
+                    self._use(by_http)
+                transport.retire()
+                return answer
+        return None
 
     async def watch(self, body: dict[str, object], timeout_ms: int) -> tuple[int, object]:
         """A request that is held, on a connection of its own. Raises ``NoAnswer``."""
@@ -136,6 +166,11 @@ class Link:
     async def _connected(self) -> Transport:
         if self._transport is not None and not self._transport.over.is_set():
             return self._transport
+        if isinstance(self._transport, HttpTransport):
+            # Whether there are streams now is found out meanwhile: it takes seconds where upgrades
+            # hang.
+            self._use(by_http := self._next_by_http())
+            return by_http
         waiting: asyncio.Future[Transport] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
@@ -189,6 +224,12 @@ class Link:
         self._plan_stream(by_http, refusal)
         self._way_by_http = by_http
         return HttpTransport(self._session, by_http)
+
+    def _next_by_http(self) -> HttpTransport:
+        """To the next server, without asking it for a stream."""
+        number = self._ways.index(self._way_by_http) + 1
+        self._way_by_http = self._ways[number % len(self._ways)]
+        return HttpTransport(self._session, self._way_by_http)
 
     def _plan_stream(self, way: Way, refused: _StreamRefused) -> None:
         self._stream_again_seconds = STREAM_SOON_SECONDS
@@ -287,6 +328,11 @@ class _StreamRefused(Exception):
         if self.status == _NOT_FOUND:
             return 2
         return 0 if self.status != 0 and self.status not in _PASSING else 1
+
+
+def _is_in_trouble(status: int, body: object) -> bool:
+    """Whether another server may be well."""
+    return status >= 400 and isinstance(body, dict) and body.get("code") in IN_TROUBLE
 
 
 def session_timeout() -> aiohttp.ClientTimeout:

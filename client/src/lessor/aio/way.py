@@ -11,7 +11,7 @@ from yarl import URL
 from lessor import __version__
 from lessor.endpoint import Endpoint, proxy_for
 from lessor.errors import UsageError
-from lessor.tls import make_context
+from lessor.tls import make_context, trust_the_whole_system
 
 if TYPE_CHECKING:
     import ssl
@@ -56,5 +56,12 @@ def _find_way(url: str, headers: dict[str, str], config: ClientConfig) -> Way:
             user=proxy.user or None,
             password=proxy.password or None,
         )
-    tls = make_context(config.ca_file) if server.scheme == "https" else True
+    tls = _context(config) if server.scheme == "https" else True
     return Way(url, server.authority, headers, through, tls)
+
+
+def _context(config: ClientConfig) -> ssl.SSLContext:
+    context = make_context(config.ca_file)
+    if not config.ca_file:
+        trust_the_whole_system(context)  # once, for all connections of a long life
+    return context
