@@ -71,6 +71,8 @@ class Lease:
     group: str = ""
     waiter: Waiter | None = None
     """Whose place it was, while it is offered."""
+    is_proven: bool = False
+    """Whether a certificate put it back: it does not say what labels there are."""
 
 
 @dataclass
@@ -105,6 +107,8 @@ class License:
     machines: dict[str, bool] = field(default_factory=dict)
     policy: tuple[Group, ...] = ()
     drained: bool = False
+    holds_back: bool = False
+    """Whether somebody is parked whose machine is registered."""
 
     def group_of(self, wish: Wish) -> Group:
         """The first that fits."""
@@ -127,6 +131,7 @@ class ScriptModel:
     def forget(self) -> None:
         """The store was emptied."""
         self.now = self.epoch = self._grace_until = self._counter = self._last_ticket = 0
+        self._lost_epoch, self._before = 0, (0, 0)
         self._unserved = False
         self._replid = ""
         self._recovery = 0
@@ -180,12 +185,20 @@ class ScriptModel:
         self._recovery = context.recovery_ms
         went_back = context.epoch == self.epoch and context.seen_ms > self.now
         rolled_back = context.highest_epoch > self.epoch or went_back
+        epoch_before, now_before = self._before
+        if self._lost_epoch < self.epoch and epoch_before < self.epoch:
+            # It went on in trust, and who asks now knows of what it forgot before that.
+            rolled_back |= epoch_before < context.highest_epoch < self.epoch
+            rolled_back |= context.epoch == epoch_before and context.seen_ms > now_before
         if rolled_back or self.here != self._replid:
             is_new = context.trust == "new" and not self._replid
             if rolled_back or not (context.trust == "durable" or is_new):
                 self._grace_until = self.now + context.recovery_ms
             greatest = max(self.epoch, context.highest_epoch, context.epoch_floor - 1)
+            self._before = self.epoch, self.now
             self.epoch, self._replid, self._counter = greatest + 1, self.here, 0
+            if rolled_back or not (context.trust == "durable" or is_new):
+                self._lost_epoch = self.epoch
         elif (context.epoch, context.replid) == (self.epoch, self._replid):
             was_recovering = self.recovering_ms > 0
             self.now = max(self.now, context.claim_ms or 0)
@@ -202,9 +215,7 @@ class ScriptModel:
             if before and not before.wish.is_of_the_call(wish):
                 return [], ("conflict",)
             if lease and lease.waiter:
-                self._end(id, "unclaimed")
-                self._return_to_line(lease)
-                self._join(id, wish)
+                self._withdraw(id, lease)
             elif may_wait and license and not lease and id not in self.ended:
                 self._join(id, wish)
             return [], ("recovering",)
@@ -215,7 +226,10 @@ class ScriptModel:
         self, id: int, wish: Wish, license: License | None, *, may_wait: bool
     ) -> tuple[object, ...]:
         if id in self.leases:
-            return self._known(self.leases[id], wish)
+            lease = self.leases[id]
+            if not lease.waiter or not lease.wish.is_of_the_call(wish) or self._is_good(lease):
+                return self._known(lease, wish)
+            self._withdraw(id, lease)
         if id in self.ended:
             return ("ended", self.ended[id][1])
         waiter = self._waiter(id)
@@ -230,7 +244,7 @@ class ScriptModel:
         if not self.line_of(wish.license):
             free = license.seats - self.use(wish.license)
             seats = min(wish.most, free, self.room_in_group(wish.license, group))
-            is_admitted = self._admits(license, wish.machine) and not license.drained
+            is_admitted = self._admits(wish.license, wish.machine) and not license.drained
             if seats >= wish.least and is_admitted:
                 lease = self._grant(id, wish, seats, self._lease_ms)
                 return ("granted", lease.token, True, None, seats)
@@ -247,6 +261,24 @@ class ScriptModel:
         position = self.line_of(wish.license).index(stands) + 1
         return ("queued", stands.ticket, position, blocked)
 
+    def _withdraw(self, id: int, lease: Lease) -> None:
+        """An offer, of one who asks: it is at its old place."""
+        self._end(id, "unclaimed")
+        self._return_to_line(lease)
+        self._join(id, lease.wish)
+
+    def _is_good(self, offered: Lease) -> bool:
+        """Whether it may be claimed: a quota may have been lowered meanwhile."""
+        name = offered.wish.license
+        license = self.licenses[name]
+        groups = [one for one in license.policy if one.name == offered.group]
+        return (
+            not license.drained
+            and license.seats >= self.use(name)
+            and all(self.room_in_group(name, group) >= 0 for group in groups)
+            and self._admits(name, offered.wish.machine)
+        )
+
     def _leave(self, waiter: Waiter | None, wish: Wish) -> None:
         """Those behind may have stood because of it."""
         if waiter:
@@ -260,7 +292,7 @@ class ScriptModel:
             return "cap"
         if license.seats - self.use(wish.license) < wish.least:
             return "seats"
-        return "seats" if self._admits(license, wish.machine) else "machines"
+        return "seats" if self._admits(wish.license, wish.machine) else "machines"
 
     def _known(self, lease: Lease, wish: Wish) -> tuple[object, ...]:
         if not lease.wish.is_of_the_call(wish):
@@ -292,6 +324,8 @@ class ScriptModel:
             return "unknown"
         if lease.ending:
             return f"{lease.ending} because"
+        if self.recovering_ms and lease.wish.most > lease.wish.least and not lease.is_proven:
+            return "unknown"
         lease.until = self.now + self._lease_ms
         return self._ttl_ms
 
@@ -302,6 +336,9 @@ class ScriptModel:
             lease = None
             if self.recovering_ms:
                 self._end(id, "unclaimed")
+        if lease and self.recovering_ms and not lease.ending and token > lease.token:
+            lease = None
+            self._end(id, "unclaimed")
         if lease is not None:
             if lease.ending:
                 return f"{lease.ending} because"
@@ -313,7 +350,8 @@ class ScriptModel:
             return "unknown"
         if stands := self._waiter(id):
             self.line.remove(stands)
-        self._take(id, Lease(wish, seats, token, self.now + self._lease_ms, group=group))
+        lasts_until = self.now + self._lease_ms
+        self._take(id, Lease(wish, seats, token, lasts_until, group=group, is_proven=True))
         return self._ttl_ms
 
     def release(self, id: int, asker: str) -> tuple[str, str]:
@@ -399,6 +437,9 @@ class ScriptModel:
         """Who waits keeps the ticket, and stands where the new policy says."""
         license = self.licenses[name]
         license.policy = policy
+        for lease in self.leases.values():
+            if lease.wish.license == name and lease.wish.team and not lease.is_proven:
+                lease.group = license.group_of(lease.wish).name
         for waiter in self.line_of(name):
             before = (waiter.group.name, waiter.place)
             waiter.group = license.group_of(waiter.wish)
@@ -442,8 +483,8 @@ class ScriptModel:
         )
         if license and not busy and not license.machines.get(machine, True):
             del license.machines[machine]
-        is_of_this_epoch = lease.token // TOKENS_AN_EPOCH == self.epoch
-        if reason != "unclaimed" and (reason != "lapsed" or is_of_this_epoch):
+        is_since_loss = lease.token // TOKENS_AN_EPOCH >= self._lost_epoch
+        if reason != "unclaimed" and (reason != "lapsed" or is_since_loss):
             self._remember(id, reason)
         return reason
 
@@ -482,6 +523,8 @@ class ScriptModel:
         license = self.licenses.get(name)
         if license is None or license.drained or self.recovering_ms or not self.line_of(name):
             return
+        if license.holds_back:
+            self._unpark_registered(name, license)
         while (free := license.seats - self.use(name)) > 0:
             turn = self._whose_turn(name, license)
             if turn is None:
@@ -489,8 +532,9 @@ class ScriptModel:
             room = self.room_in_group(name, turn.group)
             if 1 < turn.wish.least > license.most_ever(turn.group):
                 self.line.remove(turn)
-            elif not self._admits(license, turn.wish.machine):
+            elif not self._admits(name, turn.wish.machine):
                 turn.parked = True
+                license.holds_back |= turn.wish.machine in license.machines
             elif turn.wish.least > free or self._is_held_up(name, license, turn):
                 return
             else:
@@ -501,7 +545,7 @@ class ScriptModel:
 
     def _whose_turn(self, name: str, license: License) -> Waiter | None:
         """The first of each group may be it: of a group below its reserve, else by place."""
-        has_room = self._admits(license, "")
+        has_room = self._admits(name, "")
         line = [
             one for one in self.line_of(name) if not one.absent and (has_room or not one.parked)
         ]
@@ -531,9 +575,32 @@ class ScriptModel:
             if one
         )
 
-    def _admits(self, license: License, machine: str) -> bool:
+    def _admits(self, name: str, machine: str) -> bool:
+        """Of those registered beyond the quota, as many as it allows may be in use."""
+        license = self.licenses[name]
         quota = license.machine_quota
-        return machine in license.machines or quota is None or len(license.machines) < quota
+        if quota is None or len(license.machines) < quota:
+            return True
+        if machine not in license.machines:
+            return False
+        others = self._machines_in_use(name) - {machine}
+        return len(license.machines) == quota or len(others) < quota
+
+    def _machines_in_use(self, name: str) -> set[str]:
+        leases = (one for one in self.leases.values() if one.wish.license == name)
+        return {one.wish.machine for one in leases}
+
+    def _unpark_registered(self, name: str, license: License) -> None:
+        """Those whose machine may be used again, now that fewer are in use or more allowed."""
+        used, quota = self._machines_in_use(name), license.machine_quota
+        is_over = quota is not None and len(license.machines) > quota
+        if quota is not None and is_over and len(used) > quota:
+            return
+        license.holds_back = quota is not None and is_over and len(used) == quota
+        for waiter in self.line_of(name):
+            is_used = waiter.wish.machine in used
+            if is_used or (not license.holds_back and waiter.wish.machine in license.machines):
+                waiter.parked = False
 
     def _grant(self, id: int, wish: Wish, seats: int, lasts_ms: int) -> Lease:
         self._counter += 1

@@ -39,6 +39,24 @@ def lease_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+def proven(number: int, seat: scripts.SeatGranted, *, machine: str = "m1") -> scripts.Proven:
+    """What the certificate of a seat says."""
+    return scripts.Proven(
+        lease_id=lease_id(number),
+        license="kre",
+        machine=machine,
+        ephemeral=False,
+        token=seat.token,
+        ttl_ms=TTL_MS,
+        fingerprint=b"content",
+        owner=OWNER,
+        holder=b"\xc0",
+        seats=seat.seats,
+        group="",
+        named=False,
+    )
+
+
 @dataclass
 class Organization:
     """The scripts with the arguments that a test does not care about filled in.
@@ -203,6 +221,12 @@ class Organization:
         )
         self._learn(reading)
         return results
+
+    async def recovering_ms(self) -> int:
+        """How long nothing is granted yet."""
+        await self.tick()
+        assert self.reading is not None
+        return self.reading.recovering_ms
 
     async def sweep(self, wall_ms: int = 1_800_000_000_000) -> sessions.Swept:
         reading, swept = await sessions.sweep(

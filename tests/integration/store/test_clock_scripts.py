@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lessor_daemon.store.errors import NewerStore
 from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
+from support.older_copy import OlderCopy
 from support.organization import EPOCH_FLOOR, LEASE_MS, RECOVERY_MS, TTL_MS, Organization
 
 if TYPE_CHECKING:
@@ -79,6 +80,59 @@ async def test_a_durable_store_opens_a_new_epoch_and_no_grace_on_restart(
     assert acme.clock.epoch == epoch + 1
     assert recovering(acme) == 0
     assert await acme.renew(1) == [TTL_MS]
+
+
+async def test_who_calls_first_after_a_rollback_and_knows_less_does_not_hide_it(
+    acme: Organization,
+) -> None:
+    knows_less = acme.other_daemon()
+    await knows_less.tick()
+    copy = await OlderCopy.of(acme.store)
+    await acme.pass_time(4_000)
+    assert isinstance(await acme.acquire(2), SeatGranted)
+    await copy.put_back(acme.store)
+    await knows_less.tick()
+    assert recovering(knows_less) == 0, "for all it knows, the store restarted and forgot nothing"
+    assert await acme.acquire(3) == NotGranted("recovering", "")
+    assert recovering(acme) == RECOVERY_MS
+
+
+async def test_nor_does_one_who_knows_only_of_an_earlier_epoch(acme: Organization) -> None:
+    knows_less = acme.other_daemon()
+    await knows_less.tick()
+    copy = await OlderCopy.of(acme.store)
+    for _ in range(2):
+        await forget_replication_id(acme.store)
+        await acme.tick()
+    assert isinstance(await acme.acquire(2), SeatGranted)
+    await copy.put_back(acme.store)
+    await knows_less.tick()
+    # As after hours: the number of an epoch is the second at least.
+    await acme.store.redis.hincrby("{acme}:clock", "epoch", 10_000)
+    assert await acme.acquire(3) == NotGranted("recovering", "")
+
+
+async def test_honest_restarts_open_no_grace_for_any_daemon(acme: Organization) -> None:
+    others = [acme.other_daemon() for _ in range(3)]
+    for one in (*others, acme):
+        await one.pass_time(3_000)
+    for _ in range(3):
+        await forget_replication_id(acme.store)
+        await acme.tick()
+        await others[0].tick()
+        assert isinstance(await acme.acquire(1), SeatGranted)
+    for one in others:
+        await one.pass_time(3_000)
+        assert recovering(one) == 0
+
+
+async def test_what_lapses_after_an_honest_restart_does_not_come_again(acme: Organization) -> None:
+    await acme.acquire(1)
+    await forget_replication_id(acme.store)
+    await acme.tick()
+    await acme.pass_time(LEASE_MS + 1)
+    assert [one.reason for one in await acme.reap()] == ["lapsed"]
+    assert await acme.acquire(1) == NotGranted("ended", "lapsed")
 
 
 async def test_another_store_grants_nothing_after_a_restart_until_old_leases_have_lapsed(

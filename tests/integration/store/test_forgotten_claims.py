@@ -5,30 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from lessor_daemon.store.scripts import InLine, NotGranted, Proven, SeatGranted
+from lessor_daemon.store.scripts import InLine, NotGranted, SeatGranted
 from support.older_copy import OlderCopy
-from support.organization import LEASE_MS, OWNER, TTL_MS, Organization, lease_id
+from support.organization import LEASE_MS, TTL_MS, Organization, proven
 from support.stored import assert_at_rest
 
 if TYPE_CHECKING:
     from lessor_daemon.store.store import Store
-
-
-def proven(number: int, seat: SeatGranted) -> Proven:
-    return Proven(
-        lease_id=lease_id(number),
-        license="kre",
-        machine="m1",
-        ephemeral=False,
-        token=seat.token,
-        ttl_ms=TTL_MS,
-        fingerprint=b"content",
-        owner=OWNER,
-        holder=b"\xc0",
-        seats=seat.seats,
-        group="",
-        named=False,
-    )
 
 
 async def with_two_in_line(store: Store) -> Organization:
@@ -144,6 +127,34 @@ async def test_its_seats_are_those_of_the_claim(store: Store) -> None:
     await acme.release(1)
     assert await acme.restore(proven(11, claimed)) == [TTL_MS]
     assert await acme.store.redis.scard("{acme}:kre:use") == 4
+
+
+async def test_of_two_grants_of_one_id_the_later_ones_seats_count(store: Store) -> None:
+    """The older copy has the first, of which its client never heard."""
+    acme = Organization(store, trust="none")
+    await acme.set_quota(4)
+    await acme.pass_time(await recovery_of(acme))
+    await acme.acquire(1, seats=3)
+    first = await acme.acquire(11, seats=1, most_seats=4)
+    assert isinstance(first, SeatGranted)
+    assert first.seats == 1
+    copy = await OlderCopy.of(store)
+    await acme.open_recovery()
+    await acme.release(1)
+    await acme.pass_time(await recovery_of(acme) + LEASE_MS)
+    second = await acme.acquire(11, seats=1, most_seats=4)
+    assert isinstance(second, SeatGranted)
+    assert second.seats == 4
+    await copy.put_back(store)
+    await acme.tick()
+    assert await acme.renew(11) == ["unknown"], "it is to prove itself"
+    assert await acme.restore(proven(11, second)) == [TTL_MS]
+    assert await acme.restore(proven(11, first)) == [TTL_MS], "a renewal that the network kept"
+    await acme.release(1)
+    assert await acme.store.redis.scard("{acme}:kre:use") == 4
+    await acme.release(11)
+    await acme.pass_time(await recovery_of(acme))
+    await assert_at_rest(acme.store, acme.slug)
 
 
 async def test_who_has_only_an_offer_cannot_renew_it(acme: Organization) -> None:

@@ -93,8 +93,12 @@ local function known(lease)
 end
 
 local lease = find_lease(id)
-if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then return known(lease) end
-if lease then -- more lapsed than one call ends
+if lease and tonumber(redis.call('ZSCORE', LEASES, id)) >= clock.now then
+  if not lease.offered or not is_of_this_call(lease) or is_offer_good(read_quota(license), lease) then
+    return known(lease)
+  end
+  withdraw_offer(clock, id, lease)
+elseif lease then -- more lapsed than one call ends
   ended[#ended + 1] = end_lapsed_lease(clock, id)
   serve_lines(clock, {lease.license})
 end
@@ -134,6 +138,7 @@ local function new_lease(named, seats)
     ttl = quota.ttl, license = license, machine = machine, ephemeral = ephemeral, named = named,
     granted_at = wall_ms, fingerprint = fingerprint, owner = owner, joined = -1,
     offered = false, holder = holder, seats = seats, group = named and '' or group.name,
+    ranged = most > least,
   }
   grant(clock, id, made, deadline(clock, quota.ttl, margin))
   return reply(clock, 'granted', ended, made.token, made.ttl, wall_ms, 1, -1, holder, seats,

@@ -52,7 +52,11 @@ end
 
 redis.call('SADD', LICENSES, license)
 for field, value in pairs(fields) do redis.call('HSET', quota_key(license), field, value) end
-if fields.policy then regroup_line(license, parse_policy(fields.policy)) end
+if fields.policy then
+  local policy = parse_policy(fields.policy)
+  regroup_leases(license, policy)
+  regroup_line(license, policy)
+end
 if fields.retention then apply_retention(license, tonumber(fields.retention)) end
 serve_lines(clock, {license})
 return answer('set', record_change(clock, change_id, ARGV[7], ARGV[8]))

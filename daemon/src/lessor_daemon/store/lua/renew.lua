@@ -1,5 +1,6 @@
 -- renew: many leases of one organization hold on. Never refused for quota; a lapsed lease is lost
--- and never revived, except while recovering, when no deadline counts as passed.
+-- and never revived, except while recovering, when no deadline counts as passed. Who asked for a range of
+-- seats is to prove then how many it got.
 --
 -- Input
 --   KEYS[1]  {org}:clock
@@ -27,6 +28,8 @@ for i, id in ipairs(ids) do
       results[i] = 'unknown' -- its claim is: only a holder renews, and who has an offer is none
     elseif has_flag(flags, IS_ENDING) then
       results[i] = redis.call('HGET', ENDING, id)
+    elseif clock.recovering and has_flag(flags, IS_RANGED) then
+      results[i] = 'unknown' -- the store may have forgotten how many seats it has: see restore.lua
     else
       results[i] = has_flag(flags, IS_NOTICED) and {ttl, redis.call('HGET', NOTICES, id)} or ttl
       extended[#extended + 1] = deadline(clock, ttl, margin)

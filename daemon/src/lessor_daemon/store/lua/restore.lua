@@ -72,6 +72,12 @@ for i = 4, #ARGV, 2 do
       redis.call('HDEL', WAITERS, id)
     end
     lease = nil
+  elseif lease and clock.recovering and not lease.ending
+    and cmsgpack.unpack(ARGV[i + 1])[4] > lease.token
+  then
+    -- It lapsed and was decided anew, which the store forgot. The later grant counts, and its seats.
+    end_lease(clock, id, lease, 'unclaimed')
+    lease = nil
   end
   if lease and lease.ending then
     results[#results + 1] = redis.call('HGET', ENDING, id)

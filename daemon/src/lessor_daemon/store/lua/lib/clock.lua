@@ -12,8 +12,9 @@
 --              a new one, not an emptied one; 'none'
 --
 -- A changed replication id, an epoch below `highest`, or in the same epoch a clock below `seen` is a
--- store that lost its memory. The script that notices opens a new epoch, and grants stop for
--- `recovery` ms.
+-- store that lost its memory. So is one that went on in trust from an epoch to this one, past a `highest` in
+-- between or at a clock below `seen`: who called it first after the loss did not know as much. The script
+-- that notices opens a new epoch, and grants stop for `recovery` ms.
 
 --
 -- The clock's field `unserved` says that some line may have a turn which no script has served: grants
@@ -35,7 +36,7 @@ local function open_clock()
   local claim, seen, epoch, replid, highest, floor, recovery, trust = string.match(
     ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   local stored = redis.call('HMGET', CLOCK, 'now', 'epoch', 'replid', 'grace_until', 'schema',
-    'unserved')
+    'unserved', 'lost_epoch', 'epoch_before', 'now_before')
   if tonumber(stored[5] or SCHEMA) > SCHEMA then
     return nil, redis.error_reply('NEWERSCHEMA the store was written by a newer Lessor')
   end
@@ -46,21 +47,31 @@ local function open_clock()
     grace_until = tonumber(stored[4] or 0),
     recovery = tonumber(recovery),
     unserved = stored[6] ~= false,
+    lost_epoch = tonumber(stored[7] or stored[2] or 0),
   }
   local here = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   local same_epoch = tonumber(epoch) == clock.epoch and replid == clock.replid
   local rolled_back = tonumber(highest) > clock.epoch
     or (tonumber(epoch) == clock.epoch and tonumber(seen) > clock.now)
+  local epoch_before, now_before = tonumber(stored[8] or clock.epoch), tonumber(stored[9] or 0)
+  if clock.lost_epoch < clock.epoch and epoch_before < clock.epoch then
+    rolled_back = rolled_back
+      or (tonumber(highest) > epoch_before and tonumber(highest) < clock.epoch)
+      or (tonumber(epoch) == epoch_before and tonumber(seen) > now_before)
+  end
 
   if rolled_back or here ~= clock.replid then
+    epoch_before = clock.epoch
     clock.epoch = math.max(clock.epoch, tonumber(highest), tonumber(floor) - 1) + 1
     clock.replid = here
     local nothing_lost = trust == 'durable' or (trust == 'new' and not stored[3])
     if rolled_back or not nothing_lost then
       clock.grace_until = clock.now + clock.recovery
+      clock.lost_epoch = clock.epoch
     end
     redis.call('HSET', CLOCK, 'now', clock.now, 'epoch', clock.epoch, 'replid', here,
-      'grace_until', clock.grace_until, 'counter', 0, 'schema', SCHEMA)
+      'grace_until', clock.grace_until, 'counter', 0, 'schema', SCHEMA,
+      'lost_epoch', clock.lost_epoch, 'epoch_before', epoch_before, 'now_before', clock.now)
   elseif same_epoch and claim ~= '-' and tonumber(claim) > clock.now then
     local was_recovering = clock.now < clock.grace_until
     clock.now = tonumber(claim)
@@ -91,12 +102,14 @@ local function next_token(clock)
   local counter = redis.call('HINCRBY', CLOCK, 'counter', 1)
   if counter >= TOKENS_AN_EPOCH then
     clock.epoch = clock.epoch + 1
-    redis.call('HSET', CLOCK, 'epoch', clock.epoch, 'counter', 0)
+    redis.call('HSET', CLOCK, 'epoch', clock.epoch, 'counter', 0,
+      'epoch_before', clock.epoch - 1, 'now_before', clock.now)
     counter = 0
   end
   return clock.epoch * TOKENS_AN_EPOCH + counter
 end
 
-local function is_of_this_epoch(clock, token)
-  return math.floor(token / TOKENS_AN_EPOCH) == clock.epoch
+-- Whether it was granted after the store had lost its memory the last time.
+local function is_since_loss(clock, token)
+  return math.floor(token / TOKENS_AN_EPOCH) >= clock.lost_epoch
 end

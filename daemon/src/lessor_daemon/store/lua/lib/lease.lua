@@ -9,6 +9,7 @@ local IS_ENDING = 1  -- see lib/ending.lua
 local IS_NAMED = 2   -- on a named-user license
 local IS_NOTICED = 4 -- there is a notice for its holder
 local IS_OFFERED = 8 -- granted from the line, and not claimed yet
+local IS_RANGED = 16 -- of a number of seats that another grant of the same id may not have had
 
 local SEATS_AT_ONCE = 1000 -- Lua hands at most some 8,000 values to a call
 
@@ -17,6 +18,7 @@ local function has_flag(flags, flag) return flags % (2 * flag) >= flag end
 local function write_record(id, lease)
   local flags = (lease.ending and IS_ENDING or 0) + (lease.named and IS_NAMED or 0)
     + (lease.noticed and IS_NOTICED or 0) + (lease.offered and IS_OFFERED or 0)
+    + (lease.ranged and IS_RANGED or 0)
   redis.call('HSET', RECORDS, id, struct.pack('>I4B', lease.ttl, flags) .. cmsgpack.pack({
     lease.license, lease.machine, lease.token, lease.granted_at, lease.fingerprint, lease.owner,
     lease.joined, lease.holder, lease.seats, lease.group, lease.waited or 0,
@@ -29,6 +31,7 @@ local function parse_record(packed)
   return {
     ttl = ttl, ending = has_flag(flags, IS_ENDING), named = has_flag(flags, IS_NAMED),
     noticed = has_flag(flags, IS_NOTICED), offered = has_flag(flags, IS_OFFERED),
+    ranged = has_flag(flags, IS_RANGED),
     license = fields[1], machine = fields[2], token = fields[3], granted_at = fields[4],
     fingerprint = fields[5], owner = fields[6], joined = fields[7], holder = fields[8],
     seats = fields[9], group = fields[10], waited = fields[11],
@@ -87,8 +90,8 @@ end
 
 -- Give the seat back, and remember the end; answers the reason that counts, which is the first: one
 -- that was ending already did not end by its release. Two kinds of lapse leave no trace, so that an acquire
--- of the same id is decided anew: an offer that nobody claimed, and a lease of an earlier epoch,
--- whose renewals the store may have forgotten, or whose client never heard of it.
+-- of the same id is decided anew: an offer that nobody claimed, and a lease from before the last loss of
+-- memory, whose renewals the store may have forgotten, or whose client never heard of it.
 local function end_lease(clock, id, lease, reason)
   local text = ''
   if lease.ending then
@@ -104,7 +107,7 @@ local function end_lease(clock, id, lease, reason)
   if lease.named then leave_online(id, lease) end
   if not lease.offered then record_session(id, lease, reason, text) end
   local may_come_again = reason == 'unclaimed'
-    or (reason == 'lapsed' and not is_of_this_epoch(clock, lease.token))
+    or (reason == 'lapsed' and not is_since_loss(clock, lease.token))
   if not may_come_again then remember_ended(clock, id, reason) end
   return reason
 end

@@ -18,8 +18,9 @@
 --
 -- Keys. `queue` holds all waiters by place. `ready:<group>` holds those that a free seat could serve,
 -- `parked:<group>` those whose machine was not admitted when their turn came; they are not looked at
--- again until a machine leaves or theirs is registered (`parked-on` finds them by machine). The absent
--- are in neither.
+-- again until a machine leaves or theirs is registered (`parked-on` finds them by machine). Where theirs
+-- is and more are than the quota allows, they wait until one is not in use any more (`held_back`, a
+-- field of the quota). The absent are in neither.
 --
 -- A waiter's record is a msgpack array, see `read_waiter`. It stays while the waiter has an offer;
 -- `gone_at` is then when it counts as gone.
@@ -125,6 +126,15 @@ local function withdraw_offer(clock, id, lease)
   if waiter then join_line(clock, id, waiter) end
 end
 
+-- Whether an offer may be claimed. An admin may have lowered something since.
+local function is_offer_good(quota, lease)
+  if not quota or quota.kind == 'named-user' or quota.drained then return false end
+  for _, group in ipairs(quota.policy) do
+    if group.name == lease.group and room_in_group(lease.license, group) < 0 then return false end
+  end
+  return free_seats(lease.license, quota) >= 0 and is_admitted(lease.license, quota, lease.machine)
+end
+
 -- End a lease whose deadline is over. Answers {id, license, machine, token, reason}.
 local function end_lapsed_lease(clock, id)
   local lease = find_lease(id)
@@ -163,6 +173,9 @@ local function park(id, waiter, place)
   redis.call('ZREM', ready_key(waiter.license, waiter.group), id)
   redis.call('ZADD', parked_key(waiter.license, waiter.group), place, id)
   redis.call('ZADD', parked_on_key(waiter.license), 0, parked_member(id, waiter))
+  if redis.call('ZSCORE', machines_key(waiter.license), waiter.machine) then
+    redis.call('HSET', quota_key(waiter.license), 'held_back', 1)
+  end
 end
 
 -- A machine was registered: those who were put aside for it can be served.
@@ -177,6 +190,19 @@ local function unpark(license, machine)
     redis.call('ZREM', parked, id)
     redis.call('ZREM', parked_on_key(license), member)
   end
+end
+
+-- More machines are registered than the quota allows, or were: those who were put aside though theirs is can be
+-- served once fewer are in use, or theirs is.
+local function unpark_registered(license, quota)
+  local is_over = quota.machines >= 0 and redis.call('ZCARD', machines_key(license)) > quota.machines
+  local used, count = machines_in_use(license)
+  if is_over and count > quota.machines then return end
+  local all = not is_over or count < quota.machines
+  for _, machine in ipairs(redis.call('ZRANGE', machines_key(license), 0, -1)) do
+    if all or used[machine] then unpark(license, machine) end
+  end
+  if all then redis.call('HDEL', quota_key(license), 'held_back') end
 end
 
 -- Whether so many seats can never be free together. One seat may always become free.
@@ -238,7 +264,7 @@ local function offer(clock, license, quota, turn, free)
   lease.gone_at = tonumber(redis.call('ZSCORE', WAITING, turn.id))
   leave_place(turn.id, lease)
   write_waiter(turn.id, lease)
-  lease.ttl, lease.offered = quota.ttl, true
+  lease.ttl, lease.offered, lease.ranged = quota.ttl, true, lease.most > lease.least
   lease.seats = math.min(lease.most, free, room_in_group(license, turn.group))
   grant(clock, turn.id, lease, clock.now + OFFER_MS)
   unpark(license, lease.machine)
@@ -251,6 +277,7 @@ local function serve_line(clock, license)
   local quota = read_quota(license)
   if not quota or quota.kind == 'named-user' or quota.drained then return end
   if not is_in_term(quota, wall_seconds()) then return end
+  if quota.holds_back then unpark_registered(license, quota) end
   local groups = {unpack(quota.policy)}
   groups[#groups + 1] = DEFAULT_GROUP
   for _ = 1, SERVE_AT_ONCE do
@@ -304,6 +331,24 @@ local function regroup(id, waiter, group)
   redis.call('ZADD', queue_key(waiter.license), place_of(waiter, group), id)
   if redis.call('SISMEMBER', ABSENT, id) == 0 then
     redis.call('ZADD', ready_key(waiter.license, group.name), place_of(waiter, group), id)
+  end
+end
+
+-- The seats that are held count for the groups that their processes are in now. A lease that was put back by its
+-- certificate has no labels, and stays where it is.
+local function regroup_leases(license, policy)
+  for _, id in ipairs(redis.call('SMEMBERS', use_key(license))) do
+    local lease = #id == 16 and find_lease(id)
+    local labels = lease and not lease.named and labels_of(lease)
+    if labels and next(labels) then
+      local group = group_of(policy, cmsgpack.pack(labels)).name
+      if group ~= lease.group then
+        change_group_use(lease, -lease.seats)
+        lease.group = group
+        change_group_use(lease, lease.seats)
+        write_record(id, lease)
+      end
+    end
   end
 end
 

@@ -19,11 +19,15 @@ local function register_machine(lease, until_last_lease)
     until_last_lease and 0 or 'inf', lease.machine) == 1
 end
 
--- The first item of a holder is its machine's name; the one thing in there that scripts read.
-local function name_of_machine(lease)
+-- Of a holder, scripts read the machine's name and the labels: its first item and its sixth.
+local function holder_item(lease, number)
   local held = cmsgpack.unpack(lease.holder)
-  return type(held) == 'table' and held[1] or ''
+  return type(held) == 'table' and held[number] or nil
 end
+
+local function name_of_machine(lease) return holder_item(lease, 1) or '' end
+
+local function labels_of(lease) return holder_item(lease, 6) end
 
 local function note_seen(lease)
   local seen = redis.call('HGET', seen_key(lease.license), lease.machine)
@@ -46,6 +50,15 @@ local function offline_until(license)
     latest[machine] = math.max(latest[machine] or 0, tonumber(expiry))
   end
   return latest
+end
+
+-- The machines that are in use, as the keys of a table, and how many they are. Asked only where more
+-- are registered than the quota allows: it looks at all of them.
+local function machines_in_use(license)
+  local used, count = offline_until(license), 0
+  for _, machine in ipairs(redis.call('HKEYS', busy_key(license))) do used[machine] = 0 end
+  for _ in pairs(used) do count = count + 1 end
+  return used, count
 end
 
 -- When the registration of a machine lapses that is not busy. `retention` in seconds, -1: never.

@@ -2,7 +2,8 @@
 
 local function read_quota(license)
   local fields = redis.call('HMGET', quota_key(license),
-    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts', 'policy', 'drained')
+    'seats', 'machines', 'offline', 'ttl', 'kind', 'expires', 'starts', 'policy', 'drained',
+    'held_back')
   if not fields[1] then return nil end
   local seats, machines = tonumber(fields[1]), tonumber(fields[2])
   return {
@@ -15,6 +16,7 @@ local function read_quota(license)
     starts = tonumber(fields[7] or 0), -- likewise; 0: at once
     policy = parse_policy(fields[8]),
     drained = fields[9] == '1', -- nobody new; the running finish
+    holds_back = fields[10] == '1', -- waiters whose machines are registered are parked, see lib/line.lua
   }
 end
 
@@ -33,10 +35,17 @@ local function has_room_for_machine(license, quota)
   return quota.machines < 0 or redis.call('ZCARD', machines_key(license)) < quota.machines
 end
 
--- Whether the machine quota admits `machine`. Here the promise about machines is decided.
+-- Whether the machine quota admits `machine`. Here the promise about machines is decided. More may be
+-- registered than it allows: it was lowered, or a store that had forgotten some knows them again. Then
+-- those count that are in use.
 local function is_admitted(license, quota, machine)
-  return redis.call('ZSCORE', machines_key(license), machine) ~= false
-    or has_room_for_machine(license, quota)
+  if quota.machines < 0 then return true end
+  if not redis.call('ZSCORE', machines_key(license), machine) then
+    return has_room_for_machine(license, quota)
+  end
+  if redis.call('ZCARD', machines_key(license)) <= quota.machines then return true end
+  local used, count = machines_in_use(license)
+  return count - (used[machine] and 1 or 0) < quota.machines
 end
 
 -- What keeps `machine` and `group` from `least` seats more: 'drained', 'cap', 'seats' or 'machines'.
