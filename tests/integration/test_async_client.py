@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import lessor
 import pytest
 from support.async_clients import client_of, licensed, live
+from support.daemon import BOOTSTRAP
 from support.waiting import wait_until_async
 
 if TYPE_CHECKING:
@@ -40,6 +42,29 @@ async def test_the_only_license_need_not_be_named(daemon: DaemonProcess) -> None
 async def test_several_seats_are_one_lease(daemon: DaemonProcess) -> None:
     async with client_of(daemon) as client, client.acquire("kre", seats=(1, 8)) as lease:
         assert lease.seats == TWO_SEATS
+
+
+async def test_a_short_ttl_is_not_that_of_the_leases_beside_it(make_daemon: MakeDaemon) -> None:
+    terms = '[[organization.license]]\nname = "long"\nseats = 1\nttl = "20s"\n\n'
+    short = 'name = "kre"\nseats = 400\nttl = "5s"'
+    bootstrap = BOOTSTRAP.replace('name = "kre"\nseats = 2\nttl = "30s"', short)
+    daemon = make_daemon(
+        bootstrap=bootstrap.replace("[[organization.license]]", terms + "[[organization.license]]")
+    )
+    daemon.start()
+    async with client_of(daemon) as client, client.acquire("long") as long:
+        first = long.deadline
+        async with contextlib.AsyncExitStack() as stack:
+            # So many that some are due whenever the long one is.
+            for _ in range(400):
+                await stack.enter_async_context(client.acquire("kre"))
+
+            async def has_been_renewed() -> bool:
+                assert not long.lost.is_set()
+                return long.deadline != first
+
+            await wait_until_async(has_been_renewed, 20, "the long one to be renewed")
+            assert long.remaining > 15
 
 
 async def test_a_full_license_refuses_who_does_not_wait_and_serves_who_does(

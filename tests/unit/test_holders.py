@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 from pathlib import Path
 
 import pytest
-from lessor import holders
+from lessor import holder, holders
 from lessor.config import ClientConfig
 from lessor.errors import LessorError, UsageError
 from lessor.wish import make_request
 from lessor_protocol.lease import LeaseState
 
 
-def holding() -> holders.Holding:
-    config = ClientConfig(("http://127.0.0.1:9",), "lsr_a_b")
+def holding(ca_file: str = "") -> holders.Holding:
+    config = ClientConfig(("http://127.0.0.1:9",), "lsr_a_b", ca_file=ca_file)
     request = make_request({}, license="kre", pid=1, command="true")
     return holders.Holding(config, request, "", LeaseState(), kill_when_lost=False)
+
+
+class Asleep:
+    """A poll that nothing ends. The machine is suspended during the first one."""
+
+    def __init__(self) -> None:
+        self.now_ms = 100_000
+        self.asked: list[int] = []
+
+    def register(self, *_: object) -> None:
+        pass
+
+    def poll(self, timeout_ms: int) -> list[object]:
+        self.asked.append(timeout_ms)
+        self.now_ms += 60_000
+        return []
+
+
+def test_certificates_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handed_over = holding("certs/ca.pem").to_json()
+    read = holders.Holding.from_json(handed_over, {})
+    assert read.config.ca_file == str(tmp_path / "certs/ca.pem")
+    assert holders.Holding.from_json(holding().to_json(), {}).config.ca_file == ""
+
+
+def test_a_process_that_is_asked_to_stop_is_killed_right_after_a_suspend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asleep = Asleep()
+    sent: list[signal.Signals] = []
+    monkeypatch.setattr(holder, "now_ms", lambda: asleep.now_ms)
+    monkeypatch.setattr(select, "poll", lambda: asleep)
+    monkeypatch.setattr(holder, "_signal", sent.append)
+    state = LeaseState()
+    state.deadline_ms, state.ttl_ms = asleep.now_ms + 5_000, 30_000
+    assert not holder._stop(state)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    assert asleep.asked[0] <= 250, "a poll does not notice how long the machine slept"
+    assert len(asleep.asked) == 2
+
+
+def test_a_huge_limit_of_descriptors_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "sysconf", lambda _: 1_073_741_816)
+    monkeypatch.setattr(os, "closerange", lambda *numbers: closed.append(numbers))
+    holder._close_inherited()
+    ((first, last),) = closed
+    assert first == holders.WHILE_FD + 1
+    assert max(int(name) for name in open_descriptors()) <= last < 100_000
 
 
 def open_descriptors() -> set[str]:

@@ -75,6 +75,13 @@ def test_a_failed_renewal_is_repeated_after_a_thirtieth_of_the_ttl() -> None:
     assert state.deadline_ms == TTL_MS
 
 
+@pytest.mark.parametrize("code", ["bad_gateway", "ResourceNotFound", "of_a_later_protocol"])
+def test_a_code_that_this_protocol_does_not_know_says_nothing_about_a_held_lease(code: str) -> None:
+    state = refused(lease.sent(held(), RENEW_MS), code, RENEW_MS)
+    assert (state.phase, state.deadline_ms) == (lease.HELD, TTL_MS)
+    assert lease.passed(state, TTL_MS + 1).phase == lease.LOST
+
+
 @pytest.mark.parametrize("code", sorted(HTTP_STATUS))
 def test_while_held_only_answers_that_may_pass_are_repeated(code: str) -> None:
     state = refused(lease.sent(held(), RENEW_MS), code, RENEW_MS)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 KILL_AFTER_MS = 5_000
 """The longest time between SIGTERM and SIGKILL."""
+_LONGEST_POLL_MS = 250
+# A poll's own time-out stands still while the machine is suspended; short ones notice the resume.
 
 
 def main(argv: list[str]) -> int:
@@ -97,8 +99,9 @@ def _stop(state: LeaseState) -> bool:
     _signal(signal.SIGTERM)
     poller = select.poll()
     poller.register(WHILE_FD, select.POLLIN)
-    if poller.poll(max(0, kill_at_ms - now_ms())):
-        return True
+    while (left_ms := kill_at_ms - now_ms()) > 0:
+        if poller.poll(min(left_ms, _LONGEST_POLL_MS)):
+            return True
     _signal(signal.SIGKILL)
     return bool(poller.poll(1_000))
 
@@ -114,7 +117,12 @@ def _signal(number: signal.Signals) -> None:
 
 def _close_inherited() -> None:
     """What the calling shell had open is not ours to keep open: a lock, a pipe to a log."""
-    os.closerange(WHILE_FD + 1, os.sysconf("SC_OPEN_MAX"))
+    try:
+        last = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 - light
+    except OSError:
+        last = os.sysconf("SC_OPEN_MAX")
+    # Where the kernel is asked one by one, a limit of a thousand million takes minutes.
+    os.closerange(WHILE_FD + 1, last + 1)
 
 
 def _catch_signals() -> int:

@@ -58,7 +58,8 @@ class Holding:
             {
                 "urls": self.config.urls,
                 "api_key": self.config.api_key,
-                "ca_file": self.config.ca_file,
+                # The holder works in another folder.
+                "ca_file": self.config.ca_file and os.path.abspath(self.config.ca_file),  # noqa: PTH100 - light
                 "request": self.request.to_wire(),
                 "certificate": self.certificate,
                 "state": {name: getattr(self.state, name) for name in _STATE_FIELDS},

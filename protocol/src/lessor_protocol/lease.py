@@ -22,7 +22,7 @@ Two rules carry the promise:
 from __future__ import annotations
 
 from . import timing
-from .errors import HOLDING_KEEPS_ON, NO_SEAT, TRANSIENT
+from .errors import HOLDING_KEEPS_ON, HTTP_STATUS, NO_SEAT, TRANSIENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -259,7 +259,8 @@ def refused(
     if state.phase in (ACQUIRING, WAITING):
         return _acquire_refused(state, now_ms, code, reason, retry_after_ms)
     if state.phase == HELD:
-        if code in TRANSIENT or code in HOLDING_KEEPS_ON:
+        # A code that is not of this protocol says nothing about the lease: a gateway's, perhaps.
+        if code in TRANSIENT or code in HOLDING_KEEPS_ON or code not in HTTP_STATUS:
             return _again(state, now_ms, code, reason)
         return lost(state, code=code, reason=reason)
     if state.phase == RELEASING:

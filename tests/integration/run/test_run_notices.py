@@ -64,6 +64,21 @@ def test_on_notice_runs_a_command_that_is_told_and_knows_no_key(
     assert told.read_text() == "finish|ada|it's; $(late)|\n"
 
 
+def test_a_locale_that_lacks_a_letter_of_the_text_costs_nobody_the_run(
+    server: FakeServer, start: Start, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    command = shlex.join(["sh", "-c", 'printf %s "$LESSOR_NOTICE_TEXT" > "$1"', "sh", str(told)])
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = start("--on-notice", command, "--", "sh", "-c", "read line", stdin=-1, environ=locale)
+    ask(server, run, "fertig \u2013 bitte")
+    wait_until(lambda: told.exists() and told.read_bytes(), what="the text")
+    assert told.read_text("utf-8") == "fertig \u2013 bitte"
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    assert run.wait() == 1
+
+
 def test_notice_signal_reaches_the_command(server: FakeServer, start: Start) -> None:
     script = "trap 'exit 7' USR1; while :; do sleep 0.05; done"
     run = start("--notice-signal", "USR1", "--", "sh", "-c", script)

@@ -94,6 +94,23 @@ def test_a_second_signal_while_waiting_ends_at_once(start: Start, server: FakeSe
     assert time.monotonic() < told + 2
 
 
+def test_a_second_signal_while_the_seat_is_given_back_leaves_that_to_the_leash(
+    start: Start, server: FakeServer
+) -> None:
+    run = start("-l", "kre", "--", "sleep", "1000")
+    run.event("started")
+    server.mode = SILENT
+    os.kill(run.agent, signal.SIGHUP)
+    wait_until(lambda: server.count("release"), what="the agent to give it back")
+    told = time.monotonic()
+    os.kill(run.agent, signal.SIGHUP)
+    assert run.wait() == 128 + signal.SIGHUP
+    assert time.monotonic() < told + 2
+    server.mode = WELL
+    asked = server.count("release")
+    wait_until(lambda: server.count("release") > asked, what="the leash to give it back")
+
+
 @pytest.mark.usefixtures("holder")
 def test_an_agent_killed_while_waiting_leaves_no_place_in_the_queue(
     start: Start, server: FakeServer

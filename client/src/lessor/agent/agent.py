@@ -123,6 +123,7 @@ class Agent:
         )
         self._state = self._seeker.state
         self._is_seeking = True
+        self._is_cut_short = False
         self._idleness: Idleness | None = None
         self._unstartable: Unstartable | None = None
 
@@ -152,7 +153,10 @@ class Agent:
             return exits.LESSOR_FAILED
         finally:
             self._notices.end()
-            self._leashed.end()
+            if self._is_cut_short:
+                self._leashed.part()
+            else:
+                self._leashed.end()
             self._server.close()
             self._narrator.flush()
             self._events.flush()
@@ -315,7 +319,7 @@ class Agent:
     # The end ------------------------------------------------------------------------------------
 
     def _give_back(self, patience_ms: int) -> bool:
-        """Give back what may have been granted. A signal meanwhile ends the attempt."""
+        """Give back what may have been granted. A signal meanwhile leaves that to the leash."""
         if not self._seeker.has_asked:
             return True
         self._is_seeking = True
@@ -323,7 +327,10 @@ class Agent:
             done = give_back(
                 self._server, self._lease_id, self._state, self._pause, patience_ms=patience_ms
             )
-        except (Withdrawn, LeashFailed, TreeGone, UsageError):
+        except Withdrawn:
+            self._is_cut_short = True
+            return True
+        except (LeashFailed, TreeGone, UsageError):
             return False
         if done:
             self._telling.returned(self._lease_id)

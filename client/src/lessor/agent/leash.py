@@ -278,6 +278,7 @@ class Leash:
 
     def _give_back(self) -> None:
         """The agent is dead or frozen, so this process loads the network after all."""
+        let_go_of_streams()  # who reads what the agent wrote need not wait for us
         from lessor.server import Server  # noqa: PLC0415 - the leash stays without the network while it waits
 
         from .giving_back import give_back  # noqa: PLC0415 - likewise

@@ -138,6 +138,10 @@ class Leashed:
         self._line.close()
         self._tree.cgroup.remove()
 
+    def part(self) -> None:
+        """Let the leash give the seat back by itself, and wait for nothing: the tree is gone."""
+        self._line.close()
+
     def abandon(self) -> None:
         """Let the leash stop the tree and give the seat back by itself, and wait until it has."""
         self._line.close()

@@ -78,13 +78,14 @@ class Notices:
             self._send_signal(self._signum)
         if self._command:
             told = {
-                "LESSOR_NOTICE": FINISH,
-                "LESSOR_NOTICE_BY": by,
-                "LESSOR_NOTICE_TEXT": text,
+                "LESSOR_NOTICE": FINISH.encode(),
+                # As it came: the locale here may lack some of its letters.
+                "LESSOR_NOTICE_BY": by.encode(),
+                "LESSOR_NOTICE_TEXT": text.encode(),
             }
             self._start({**settings, **told})
 
-    def _start(self, settings: Mapping[str, str]) -> None:
+    def _start(self, settings: Mapping[str, str | bytes]) -> None:
         kept = {k: v for k, v in self._environ.items() if k not in KEPT_FROM_COMMAND}
         try:
             pid = os.posix_spawnp(
@@ -100,8 +101,9 @@ class Notices:
                 setsigmask=(),
                 setsigdef=FORWARDED,
             )
-        except OSError as error:
-            self._narrator.fail(f"--on-notice cannot start {self._command[0]}: {error.strerror}")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._narrator.fail(f"--on-notice cannot start {self._command[0]}: {why}")
             return
         self._pids.add(pid)
 

@@ -90,14 +90,14 @@ class Renewing:
         """Renew for ever."""
         while True:
             self._changed.clear()
-            due = self._take_due()
-            for i in range(0, len(due), MAX_RENEWALS):
-                some = due[i : i + MAX_RENEWALS]
-                began_ms = now_ms()
-                for claim in some:
-                    claim.sent(began_ms)
-                    self._plan(claim)
-                self._tasks.create_task(self._renew(some, began_ms), name="renewal")
+            for due in self._take_due():
+                for i in range(0, len(due), MAX_RENEWALS):
+                    some = due[i : i + MAX_RENEWALS]
+                    began_ms = now_ms()
+                    for claim in some:
+                        claim.sent(began_ms)
+                        self._plan(claim)
+                    self._tasks.create_task(self._renew(some, began_ms), name="renewal")
             await self._sleep()
 
     def _plan(self, claim: Claim) -> None:
@@ -105,7 +105,8 @@ class Renewing:
         if wake_ms < machine.NEVER:
             heapq.heappush(self._agenda, (wake_ms, next(self._order), claim))
 
-    def _take_due(self) -> list[Claim]:
+    def _take_due(self) -> list[list[Claim]]:
+        """Those of one ttl together: the answer names the smallest of a request."""
         due: dict[bytes, Claim] = {}
         until_ms = now_ms() + GATHER_MS
         while self._agenda and self._agenda[0][0] <= until_ms:
@@ -119,7 +120,10 @@ class Renewing:
                 # A deadline that is a few milliseconds off.
                 heapq.heappush(self._agenda, (wake_ms, next(self._order), claim))
                 break
-        return list(due.values())
+        by_ttl: dict[int, list[Claim]] = {}
+        for claim in due.values():
+            by_ttl.setdefault(claim.state.ttl_ms, []).append(claim)
+        return list(by_ttl.values())
 
     async def _sleep(self) -> None:
         seconds = LONGEST_SLEEP_SECONDS
