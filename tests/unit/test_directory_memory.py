@@ -70,6 +70,13 @@ def test_an_organization_that_ends_or_begins_anew_voids_what_was_said_before(
     assert memory.facts("other") == [Fact("seats kre", 7, b"2")]
 
 
+def test_what_is_out_there_outlasts_an_organization_that_begins_anew(memory: Memory) -> None:
+    valid, returned = Fact("offline s1", 7, b"record"), Fact("offline s2", 7, NOTHING)
+    memory.note("acme", [valid, returned])
+    memory.note("acme", [Fact("organization", 8, THERE)])
+    assert memory.facts("acme") == [valid, Fact("organization", 8, THERE)]
+
+
 def test_what_cannot_be_written_is_known_to_this_process_at_least(tmp_path: Path) -> None:
     memory = Memory(tmp_path / "missing" / "administration.sqlite")
     memory.note("acme", [Fact("seats kre", 7, b"2")])

@@ -16,6 +16,7 @@ from lessor_daemon.directory.restrictions import (
     LICENSE,
     MEMBER,
     NOTHING,
+    OFFLINE,
     ORGANIZATION,
     THERE,
     USER,
@@ -30,6 +31,7 @@ from lessor_daemon.store.changes import Edit
 from lessor_daemon.store.directory import KeyRecord, Member
 from lessor_daemon.store.facts import Fact
 from lessor_daemon.store.scripts import SeatGranted
+from support.offline_records import offline_license
 from support.organization import Organization
 from support.running import run_of
 
@@ -131,6 +133,18 @@ async def test_an_organization_that_is_made_anew_meanwhile_is_not_closed(
     assert await acme.enforcement.say_again("acme", missing, known(missing)) == set()
     assert await acme.key_states() == {"olga": "", "ada": ""}
     assert not (await acme.licenses.find("acme", "kre")).drained
+
+
+async def test_an_offline_license_counts_also_where_its_organization_began_anew(
+    acme: Administration,
+) -> None:
+    record = offline_license("m1", seats=3)
+    missing = await acme.forgotten((Target(OFFLINE, record.serial), record.pack()))
+    await acme.change(facts={ORGANIZATION: (0, THERE)})
+    assert await acme.enforcement.missing("acme", missing) == missing
+    done = await acme.enforcement.say_again("acme", missing, known(missing))
+    assert done == {one.name for one in missing}
+    assert (await acme.licenses.uses("acme"))[0].offline_seats == 3
 
 
 async def test_a_license_that_was_made_anew_has_none_of_its_earlier_users(

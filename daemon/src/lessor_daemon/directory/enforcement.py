@@ -37,6 +37,7 @@ from .restrictions import (
     ORGANIZATION,
     USER,
     Target,
+    is_out_there,
     restricted_fields,
     restricted_key,
     restricted_role,
@@ -80,7 +81,8 @@ class Enforcement:
         return [
             one
             for one in facts
-            if one.version >= begin and one.version > stored_at.get(one.name, -1)
+            if (one.version >= begin or is_out_there(one))
+            and one.version > stored_at.get(one.name, -1)
         ]
 
     async def say_again(self, org: str, missing: list[Fact], known: Versions) -> set[str]:

@@ -18,7 +18,7 @@ import structlog
 
 from lessor_daemon.store.facts import Fact
 
-from .restrictions import ORGANIZATION
+from .restrictions import ORGANIZATION, is_out_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +51,8 @@ _SAW = """
 insert into seen values (?, ?)
 on conflict (org) do update set version = max(version, excluded.version)
 """
+_DROP = "delete from fact where org = ? and name = ?"
+_BEFORE = "select name, version, value from fact where org = ? and version < ?"
 _TRIM = """
 delete from fact where org = ?1 and name <> ?3 and name in
   (select name from fact where org = ?1 order by version desc limit -1 offset ?2)
@@ -94,8 +96,9 @@ class Memory:
         return self._read(lambda db: sorted({row[0] for row in db.execute("select org from seen")}))
 
     def facts(self, org: str) -> list[Fact]:
-        """All, the oldest first, but none from before the last word on the organization itself.
+        """All that counts, the oldest first.
 
+        From before the last word on the organization itself that is only what ``is_out_there``.
         Raises ``Unreadable``.
         """
 
@@ -109,7 +112,8 @@ class Memory:
                 found[fact.name] = fact
         begin = found[ORGANIZATION].version if ORGANIZATION in found else 0
         return sorted(
-            (one for one in found.values() if one.version >= begin), key=lambda one: one.version
+            (one for one in found.values() if one.version >= begin or is_out_there(one)),
+            key=lambda one: one.version,
         )
 
     def note(self, org: str, facts: Iterable[Fact], *, seen: int = 0) -> None:
@@ -124,7 +128,9 @@ class Memory:
             with db:
                 rows = [(org, one.name, one.version, one.value) for one in facts]
                 db.executemany(_PUT, rows)
-                db.execute("delete from fact where org = ? and version < ?", (org, begin))
+                before = [Fact(*row) for row in db.execute(_BEFORE, (org, begin))]
+                voided = [one for one in before if not is_out_there(one)]
+                db.executemany(_DROP, [(org, one.name) for one in voided])
                 db.execute(_TRIM, (org, MOST_FACTS, ORGANIZATION))
                 db.execute(_SAW, (org, seen))
 
@@ -141,7 +147,7 @@ class Memory:
 
         def write(db: sqlite3.Connection) -> None:
             with db:
-                db.executemany("delete from fact where org = ? and name = ?", rows)
+                db.executemany(_DROP, rows)
 
         with contextlib.suppress(sqlite3.Error, OSError):
             self._use(write)

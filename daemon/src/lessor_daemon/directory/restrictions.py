@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lessor_daemon.store.changes import Edit
-    from lessor_daemon.store.facts import Facts
+    from lessor_daemon.store.facts import Fact, Facts
 
     from .licenses import Fields
     from .policy import Group
 
 ORGANIZATION = "organization"
-"""The fact without a target: nothing that was said before it counts. Empty for a removed one."""
+"""The fact without a target: nothing that was said before it counts, but for what ``is_out_there``.
+Empty for a removed one."""
 LICENSE = "license"
 """The kind a license was made of; empty for a removed one. No earlier registration counts."""
 MEMBER = "member"
@@ -66,6 +67,11 @@ class Target:
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.kind, self.name, self.email) if part)
+
+
+def is_out_there(fact: Fact) -> bool:
+    """Whether it is about a file that holds seats wherever it is, whatever became of those here."""
+    return Target.of(fact.name).kind == OFFLINE and fact.value != NOTHING
 
 
 def facts_of_edits(org: str, edits: Sequence[Edit]) -> dict[str, tuple[int, bytes]]:
