@@ -70,6 +70,16 @@ def test_an_organization_that_ends_or_begins_anew_voids_what_was_said_before(
     assert memory.facts("other") == [Fact("seats kre", 7, b"2")]
 
 
+def test_an_organization_that_was_removed_is_looked_after_no_more(memory: Memory) -> None:
+    for org in ("beta", "acme"):
+        memory.note(org, [Fact("organization", 1, THERE)], seen=1)
+    assert memory.organizations() == ["acme", "beta"]
+    memory.note("acme", [Fact("organization", 2, NOTHING)], seen=2)
+    assert memory.organizations() == ["beta"]
+    memory.note("acme", [Fact("organization", 3, THERE)], seen=3)
+    assert memory.organizations() == ["acme", "beta"]
+
+
 def test_what_is_out_there_outlasts_an_organization_that_begins_anew(memory: Memory) -> None:
     valid, returned = Fact("offline s1", 7, b"record"), Fact("offline s2", 7, NOTHING)
     memory.note("acme", [valid, returned])

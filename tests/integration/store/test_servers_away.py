@@ -14,6 +14,7 @@ from lessor_daemon.leasing.clocks import LeaseClocks
 from lessor_daemon.leasing.memory import ClockMemory
 from lessor_daemon.leasing.settings import NEW, LeasingSettings
 from lessor_daemon.metrics import Metrics
+from lessor_daemon.store import keys as key_names
 from lessor_daemon.store.errors import StoreUnavailable
 from lessor_daemon.store.store import Store
 from lessor_daemon.store.topology.clients import close_client, make_client
@@ -121,6 +122,14 @@ async def test_a_new_store_gets_all_of_the_file_or_is_not_served(site: Site) -> 
         await site.apply(2)
     site.servers.away = set()
     assert await site.apply(2) == []
+
+
+async def test_an_organization_that_the_store_forgot_to_list_is_looked_after(site: Site) -> None:
+    await site.apply(2)
+    await site.directory.say_again()
+    await site.store.redis.srem(key_names.ORGANIZATIONS, "globex")
+    site.servers.away = {"globex"}
+    assert await site.directory.say_again() == ["globex"]
 
 
 async def test_what_was_forgotten_is_said_again_where_somebody_listens(site: Site) -> None:

@@ -51,6 +51,10 @@ _SAW = """
 insert into seen values (?, ?)
 on conflict (org) do update set version = max(version, excluded.version)
 """
+_KNOWN = """
+select org from seen where org not in (select org from fact where name = ? and value = x'')
+order by org
+"""
 _DROP = "delete from fact where org = ? and name = ?"
 _BEFORE = "select name, version, value from fact where org = ? and version < ?"
 _TRIM = """
@@ -92,8 +96,8 @@ class Memory:
         return self._read(read)
 
     def organizations(self) -> list[str]:
-        """Those that something is known of. Raises ``Unreadable``."""
-        return self._read(lambda db: sorted({row[0] for row in db.execute("select org from seen")}))
+        """Those that something is known of, but for removed ones. Raises ``Unreadable``."""
+        return self._read(lambda db: [row[0] for row in db.execute(_KNOWN, (ORGANIZATION,))])
 
     def facts(self, org: str) -> list[Fact]:
         """All that counts, the oldest first.

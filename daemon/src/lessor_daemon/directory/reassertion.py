@@ -77,6 +77,14 @@ class Reassertion:
         self._wall_ms = wall_ms
         self._compared: dict[str, _Compared] = {}
 
+    async def organizations(self) -> list[str]:
+        """Those that something is remembered of, and that were not removed."""
+        try:
+            return await asyncio.to_thread(self._memory.organizations)
+        except Unreadable as error:
+            _log.warning("changes_not_remembered", reason=str(error))
+            return []
+
     async def check(self, org: str, reading: Reading, version: int) -> None:
         """Learn what is new in the store, and say again what it forgot.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,7 +9,6 @@ import structlog
 from lessor_daemon.containment import mistakes_contained
 from lessor_daemon.errors import DaemonError
 from lessor_daemon.side_by_side import for_each
-from lessor_daemon.store import directory as stored
 from lessor_daemon.store import leases
 
 from .audit import Audit
@@ -23,7 +21,6 @@ from .licenses import Licenses
 from .line import Lines
 from .machines import Machines
 from .members import Members
-from .memory import Unreadable
 from .offline import OfflineLicenses
 from .operator_audit import OperatorAudit
 from .organizations import Organizations
@@ -35,6 +32,7 @@ from .upkeep import Upkeep
 from .users import RegisteredUsers
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
@@ -121,12 +119,7 @@ class Directory:
         otherwise, with one organization or with what is remembered, is logged. All that failed is
         tried again by the upkeep.
         """
-        known: list[str] = []
-        try:
-            known = await asyncio.to_thread(self._memory.organizations)
-        except Unreadable as error:
-            _log.warning("changes_not_remembered", reason=str(error))
-        orgs = sorted({*known, *await stored.organizations(self._store)})
+        orgs = await self._upkeep.organizations()
 
         async def sweep(org: str) -> None:
             with mistakes_contained(_log, "sweep_failed", org):

@@ -66,8 +66,13 @@ class Upkeep:
             while True:
                 await asyncio.sleep(SWEEP_EVERY_SECONDS)
                 with contained(_log, "sweep_failed"):
-                    for org in await directory.organizations(self._store):
+                    for org in await self.organizations():
                         under_way.begin(org, self.sweep)
+
+    async def organizations(self) -> list[str]:
+        """Those that the store lists, and those that it forgot to list."""
+        listed = await directory.organizations(self._store)
+        return sorted({*listed, *await self._reassertion.organizations()})
 
     async def sweep(self, org: str) -> None:
         """One organization. May raise ``Problem``."""
