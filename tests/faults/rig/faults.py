@@ -6,6 +6,7 @@ import itertools
 import signal
 import threading
 import time
+from dataclasses import replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,15 @@ START_SECONDS = 120.0
 ADMIN_PATIENCE_SECONDS = 120.0
 
 
+USUAL = {name: Limit(name, 0.0, seats, MACHINES[name]) for name, seats in SEATS.items()}
+
+
 class Faults:
     """The hands of the rig. What they did is in ``done``, what they set in ``limits``."""
 
     def __init__(self, site: Site, agents: Agents) -> None:
         self.done: list[Fault] = []
-        self.limits = [Limit(name, now(), seats, MACHINES[name]) for name, seats in SEATS.items()]
+        self.limits = [replace(one, since=now()) for one in USUAL.values()]
         self._site = site
         self._agents = agents
         self._stores = StoreFaults(site)
@@ -130,13 +134,13 @@ class Faults:
         return "all, one after the other"
 
     def _start(self, daemon: RiggedDaemon) -> None:
-        """It applies its bootstrap file, whose seats win over fewer that were set at run time."""
+        """It applies its bootstrap file, whose values win over less that was set at run time."""
         with self._settings_lock:
-            seats_now = {limit.license: limit.seats for limit in self.limits}
+            limits_now = {limit.license: limit for limit in self.limits}
             self.limits += [
-                Limit(name, now(), seats, MACHINES[name])
-                for name, seats in SEATS.items()
-                if seats_now[name] < seats
+                replace(usual, since=now())
+                for name, usual in USUAL.items()
+                if _allows_more(usual, limits_now[name])
             ]
             daemon.process.start(seconds=START_SECONDS)
 
@@ -226,31 +230,42 @@ class Faults:
 
     def do_quota(self, step: Step) -> str:
         """Fewer or more seats for a while; below use is allowed, and lets the running finish."""
-        name = "kre" if int(step.number * 100) % 2 else "line"
-        usual = SEATS[name]
-        changed = usual + (-1, 1, -2, 2)[int(step.number * 1000) % 4]
-        with self._quota_locks[name]:
-            self._set_seats(step, name, changed, usual)
-            time.sleep(step.seconds)
-            self._set_seats(step, name, usual, changed)
-        return f"{name}: {changed} instead of {usual} seats"
+        usual = USUAL["kre" if int(step.number * 100) % 2 else "line"]
+        seats = usual.seats + _change(step)
+        self._set_for_a_while(step, replace(usual, seats=seats), usual)
+        return f"{usual.license}: {seats} instead of {usual.seats} seats"
 
-    def _set_seats(self, step: Step, name: str, seats: int, before: int) -> None:
+    def do_machine_quota(self, step: Step) -> str:
+        """Likewise of machines, of which more are registered then than may be."""
+        usual = USUAL["kre"]
+        assert usual.machines is not None
+        machines = usual.machines + _change(step)
+        self._set_for_a_while(step, replace(usual, machines=machines), usual)
+        return f"{usual.license}: {machines} instead of {usual.machines} machines"
+
+    def _set_for_a_while(self, step: Step, changed: Limit, usual: Limit) -> None:
+        with self._quota_locks[usual.license]:
+            self._set_limit(step, changed, usual)
+            time.sleep(step.seconds)
+            self._set_limit(step, usual, changed)
+
+    def _set_limit(self, step: Step, limit: Limit, before: Limit) -> None:
         """Until it is seen to be set: the quota in force must be known.
 
         Each change has a mark, so that no state comes twice, and is made to the state that was
         read: one that the network keeps back or repeats comes too late for good.
         """
-        path = f"/v1/orgs/{ORGANIZATION}/licenses/{name}"
+        path = f"/v1/orgs/{ORGANIZATION}/licenses/{limit.license}"
         mark = f"change {next(self._changes)}"
         wanted = {
-            "seats": seats,
-            "machines": MACHINES[name] or "unlimited",
+            "seats": limit.seats,
+            "machines": limit.machines or "unlimited",
             "product": mark,
             "force": True,
         }
-        if seats > before:
-            self.limits.append(Limit(name, now(), seats, MACHINES[name]))
+        is_raise = _allows_more(limit, before)
+        if is_raise:
+            self.limits.append(replace(limit, since=now()))
 
         tries = itertools.count()
 
@@ -267,11 +282,11 @@ class Faults:
                         return False
                 except (OSError, ValueError, HTTPException):
                     return False
-                if seats < before:
-                    self.limits.append(Limit(name, now(), seats, MACHINES[name]))
+                if not is_raise:
+                    self.limits.append(replace(limit, since=now()))
                 return True
 
-        wait_until(is_set, ADMIN_PATIENCE_SECONDS, f"{name} to have {seats} seats")
+        wait_until(is_set, ADMIN_PATIENCE_SECONDS, f"{limit.license} to have {limit}")
 
     def do_end_session(self, step: Step) -> str:
         caller = self._caller(step)
@@ -287,3 +302,11 @@ class Faults:
         except (OSError, AttributeError, ValueError):
             return "nobody answered"
         return f"lease {chosen[:8]}: {answer.status}"
+
+
+def _change(step: Step) -> int:
+    return (-1, 1, -2, 2)[int(step.number * 1000) % 4]
+
+
+def _allows_more(one: Limit, other: Limit) -> bool:
+    return one.seats > other.seats or (one.machines or 0) > (other.machines or 0)

@@ -102,6 +102,7 @@ NEMESES = (
     Nemesis("path-repeat", PATH, 5, (2.0, 5.0)),
     Nemesis("path-reset", PATH, 5),
     Nemesis("quota", ADMIN, 4, (1.0, 3.0)),
+    Nemesis("machine-quota", ADMIN, 2, (1.0, 3.0, 5.0)),
     Nemesis("end-session", ADMIN, 4),
     Nemesis("store-kill", STORE, 3, AWAY),
     Nemesis("store-freeze", STORE, 3, ttls=FREEZES),
