@@ -42,11 +42,13 @@ class Directory:
         self.failures = list(failures)
         self.is_applied = False
         self.left_out: list[list[str]] = []
+        self.attempts: list[str] = []
 
     async def say_again(self) -> list[str]:
         return []
 
-    async def apply(self, _bootstrap: object) -> list[str]:
+    async def apply(self, _bootstrap: object, *, anew: bool) -> list[str]:
+        self.attempts.append("anew" if anew else "the rest")
         if self.failures:
             raise self.failures.pop(0)
         self.is_applied = True
@@ -107,6 +109,7 @@ async def test_an_emptied_store_gets_the_file_though_the_first_attempt_failed_ha
     )
     preparing_it.cancel()
     await asyncio.wait([preparing_it])
+    assert directory.attempts == ["anew", "anew", "the rest", "the rest"]
 
 
 async def test_who_is_there_is_served_while_others_servers_are_away_and_these_get_the_file_later(
@@ -132,6 +135,7 @@ async def test_who_is_there_is_served_while_others_servers_are_away_and_these_ge
     await asyncio.wait([preparing_it])
     told = [one["orgs"] for one in logged if one["event"] == "organizations_unavailable"]
     assert told == [["globex"]], "it is said once"
+    assert directory.attempts == ["anew", "the rest", "the rest"]
 
 
 async def test_a_file_that_contradicts_the_store_ends_the_daemon() -> None:

@@ -57,6 +57,8 @@ class Preparing:
         self._urls = urls
         self._is_prepared = False
         """Whether the store has all that it must have."""
+        self._is_empty = True
+        """Whether all of it is to be put there, or may have been lost since an attempt to do so."""
         self._away: set[str] = set()
         """The organizations that could not be prepared at the last look."""
         self._refused = ""
@@ -99,17 +101,21 @@ class Preparing:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _prepare(self) -> list[Path]:
-        await self._store.ping()
+        if not await self._store.ping():
+            self._is_empty = True
         try:
             await self._directory.say_again()
             left_out = []
             if self._bootstrap is not None:
-                left_out = await self._directory.apply(self._bootstrap)
+                anew, self._is_empty = self._is_empty, False
+                left_out = await self._directory.apply(self._bootstrap, anew=anew)
             made = await self._directory.first_start(self._config.data_dir)
             # Once more: an emptied store has only now what is to be restricted.
             away = await self._directory.say_again()
         except Problem as problem:
-            if is_unavailable(problem) or problem.code in EMPTIED_MEANWHILE:
+            was_emptied = problem.code in EMPTIED_MEANWHILE
+            self._is_empty |= was_emptied
+            if was_emptied or is_unavailable(problem):
                 raise StoreUnavailable(str(problem.__cause__ or problem.detail)) from problem
             # Without a file it is about the keys of the first start, which lie there.
             place = str(self._config.bootstrap or "data_dir")
@@ -132,7 +138,7 @@ class Preparing:
             try:
                 if not await self._store.ping():
                     _log.error("store_was_emptied")
-                    self._is_prepared = False
+                    self._is_prepared, self._is_empty = False, True
                 if not self._is_prepared:  # also where the attempt before failed half way
                     await self._prepare()
                 self._refused = ""

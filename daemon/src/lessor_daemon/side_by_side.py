@@ -49,23 +49,23 @@ class SideBySide:
             self.busy.discard(org)
 
 
-async def for_each(orgs: Iterable[str], work: Work) -> dict[str, Exception]:
-    """``work(org)`` for each of them, to the end of all. Answers what it raised, in their order."""
-    orgs = list(orgs)
+async def for_each(names: Iterable[str], work: Work) -> dict[str, Exception]:
+    """``work(name)`` for each, to the end of all. Answers what it raised, in their order."""
+    names = list(names)
     failed: dict[str, Exception] = {}
     places = _Places()
 
-    async def attempt(org: str) -> None:
+    async def attempt(name: str) -> None:
         async with places.one():
             try:
-                await work(org)
+                await work(name)
             except Exception as error:  # noqa: BLE001  # the caller's to judge
-                failed[org] = error
+                failed[name] = error
 
     async with asyncio.TaskGroup() as group:
-        for org in orgs:
-            group.create_task(attempt(org))
-    return {org: failed[org] for org in orgs if org in failed}
+        for name in names:
+            group.create_task(attempt(name))
+    return {name: failed[name] for name in names if name in failed}
 
 
 class _Places:

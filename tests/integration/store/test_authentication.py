@@ -15,7 +15,7 @@ from lessor_daemon.directory.authentication import (
     Authentication,
 )
 from lessor_daemon.metrics import Metrics
-from lessor_daemon.store import directory
+from lessor_daemon.store import directory, keys
 from lessor_daemon.store.directory import KeyRecord
 from lessor_protocol.errors import Problem
 
@@ -134,14 +134,14 @@ async def test_many_who_ask_at_once_are_one_read(
     authentication: Authentication, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
-    find_key = directory.find_key
+    read_key = directory.key
 
-    async def counted(store: Store, key_id: str) -> KeyRecord | None:
+    async def counted(store: Store, org: str, key_id: str) -> KeyRecord | None:
         nonlocal reads
         reads += 1
-        return await find_key(store, key_id)
+        return await read_key(store, org, key_id)
 
-    monkeypatch.setattr(directory, "find_key", counted)
+    monkeypatch.setattr(directory, "key", counted)
     for expected in (1, 2):
         asked = (authentication.authenticate(KEY, "backup", "::1") for _ in range(50))
         callers = await asyncio.gather(*asked)
@@ -172,3 +172,17 @@ async def test_a_change_made_here_is_seen_at_once_also_by_who_asks_during_a_read
     with pytest.raises(Problem, match="no such API key"):
         await authentication.authenticate(KEY, "backup", "::1")
     await asyncio.gather(during, return_exceptions=True)  # either answer is true of its moment
+
+
+async def test_who_is_known_is_read_where_they_were_whatever_becomes_of_the_place(
+    authentication: Authentication, clock: Clock, store: Store
+) -> None:
+    """In a Cluster another server may have to be asked for it, which hangs."""
+    await authentication.authenticate(KEY, "renew", SOURCE)
+    await store.redis.delete(keys.key_place(KEY_ID))
+    clock.now_ms += KEY_KEPT_MS + 1
+    assert (await authentication.authenticate(KEY, "renew", SOURCE)).key_id == KEY_ID
+    await store.redis.delete(keys.api_keys(""))
+    clock.now_ms += KEY_KEPT_MS + 1
+    with pytest.raises(Problem, match="key"):
+        await authentication.authenticate(KEY, "renew", SOURCE)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lessor_daemon.directory.callers import BOOTSTRAP
@@ -29,8 +30,10 @@ from lessor_daemon.store import keys as key_names
 from lessor_daemon.store import registered
 from lessor_daemon.store.changes import Edit
 from lessor_daemon.store.directory import KeyRecord, Member
+from lessor_daemon.store.errors import Unconfirmed
 from lessor_daemon.store.facts import Fact
 from lessor_daemon.store.scripts import SeatGranted
+from lessor_protocol.errors import Problem
 from support.offline_records import offline_license
 from support.organization import Organization
 from support.running import run_of
@@ -51,7 +54,8 @@ class Administration:
         self.store = store
         self.org = Organization(store)
         run = run_of(self.org)
-        self._changes = Changes(store, run, Memory(directory / "administration.sqlite"))
+        self.memory = Memory(directory / "administration.sqlite")
+        self._changes = Changes(store, run, self.memory)
         self.licenses = Licenses(store, self._changes, lambda: 0, ttl_range_ms=(5_000, 60_000))
         self.enforcement = Enforcement(store, run, self._changes, self.licenses)
 
@@ -145,6 +149,44 @@ async def test_an_offline_license_counts_also_where_its_organization_began_anew(
     done = await acme.enforcement.say_again("acme", missing, known(missing))
     assert done == {one.name for one in missing}
     assert (await acme.licenses.uses("acme"))[0].offline_seats == 3
+
+
+async def test_hundreds_of_facts_wait_for_a_slow_disk_together(
+    acme: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acme.licenses.change(BOOTSTRAP, "acme", "kre", {"seats": 500}, force=True)
+    records = [replace(offline_license("m1"), serial=f"s{number}") for number in range(200)]
+    said = [(Target(OFFLINE, one.serial), one.pack()) for one in records]
+    missing = await acme.forgotten(*said)
+    confirm = acme.store.call_durably
+
+    async def confirm_late(*call: Any) -> Any:  # noqa: ANN401  # whatever it is
+        answer = await confirm(*call)
+        await asyncio.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(acme.store, "call_durably", confirm_late)
+    async with asyncio.timeout(20):
+        await acme.enforcement.say_again("acme", missing, known(missing))
+    counted = {one.license: one.offline_seats for one in await acme.licenses.uses("acme")}
+    assert counted["kre"] == 200
+
+
+async def test_a_change_that_is_not_confirmed_is_remembered(
+    acme: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = acme.store.call_durably
+
+    async def make_unconfirmed(*call: Any) -> Any:  # noqa: ANN401  # whatever it is
+        await make(*call)
+        raise Unconfirmed("it was done, but is on no replica of the store yet")
+
+    monkeypatch.setattr(acme.store, "call_durably", make_unconfirmed)
+    with pytest.raises(Problem, match="on no replica"):
+        await acme.licenses.change(BOOTSTRAP, "acme", "kre", {"seats": 2}, force=True)
+    remembered = {one.name: one for one in await asyncio.to_thread(acme.memory.facts, "acme")}
+    assert remembered["seats kre"].value == b"2"
+    assert await acme.enforcement.missing("acme", [remembered["seats kre"]]) == []
 
 
 async def test_a_license_that_was_made_anew_has_none_of_its_earlier_users(

@@ -181,7 +181,10 @@ class Authentication:
         now_ms = self._boottime_ms()
         role = None
         with store_problems():
-            record = await stored.find_key(self._store, key_id)
+            # Where it was the last time: another server may have to be asked where a key belongs.
+            before = self._kept.get(key_id)
+            record = before and await stored.key(self._store, before.record.org, key_id)
+            record = record or await stored.find_key(self._store, key_id)
             if record is not None and record.member:
                 member = await stored.member(self._store, record.org, record.member)
                 role = member.role if member else None

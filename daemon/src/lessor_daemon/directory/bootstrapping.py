@@ -13,7 +13,7 @@ from lessor_protocol.credentials import split_api_key
 from lessor_protocol.errors import Problem
 from lessor_protocol.timing import DEFAULT_TTL_MS
 
-from lessor_daemon.bootstrap import Bootstrap, KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
+from lessor_daemon.bootstrap import KeySpec, LicenseSpec, MemberSpec, OrganizationSpec
 from lessor_daemon.data_dir import write_private
 from lessor_daemon.side_by_side import for_each
 from lessor_daemon.store import directory as stored
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lessor_daemon.bootstrap import GroupSpec
+    from lessor_daemon.bootstrap import Bootstrap, GroupSpec
     from lessor_daemon.store.store import Store
 
     from .changes import Changes
@@ -66,19 +66,31 @@ class Bootstrapping:
         self._licenses = licenses
         self._wall_ms = wall_ms
         self._max_ttl_ms = max_ttl_ms
+        self._applied: set[str] = set()
+        """The organizations that need not be applied again."""
+        self._put_there: set[str] = set()
+        """Those that were not there when this began, be it in an attempt before."""
 
-    async def apply(self, bootstrap: Bootstrap) -> list[str]:
+    async def apply(self, bootstrap: Bootstrap, *, anew: bool = True) -> list[str]:
         """Make the store have what the file says. Answers the organizations that were left out.
 
-        That is only where the store has organizations already: servers of others are there.
+        That is only where the store has organizations already: servers of others are there. Unless
+        it is to be done ``anew``, only what was left out is applied: what an admin has said of the
+        others since stays.
         """
+        if anew:
+            self._applied, self._put_there = set(), set()
         listed = set(await stored.organizations(self._store))
-        specs = {one.slug: one for one in bootstrap.organizations}
+        specs = {one.slug: one for one in bootstrap.organizations if one.slug not in self._applied}
 
         async def apply_one(slug: str) -> None:
+            # A Cluster's server may have lost it alone, and another one still lists it.
+            if slug not in listed or await stored.organization_name(self._store, slug) is None:
+                self._put_there.add(slug)
             # What puts an organization there is no word against what was said of it at run time:
             # the store may have been emptied. A value that is changed in one that is there is.
-            await self._apply_organization(specs[slug], is_silent=slug not in listed)
+            await self._apply_organization(specs[slug], is_silent=slug in self._put_there)
+            self._applied.add(slug)
 
         failed = await for_each(specs, apply_one)
         for error in failed.values():
@@ -111,7 +123,7 @@ class Bootstrapping:
             spec = _key_spec("owner", frozenset({RUN, READ, ADMIN}), member, path)
             # The key first: an organization that is there is complete.
             await self._apply_key(DEFAULT_ORGANIZATION.slug, spec)
-            await self.apply(Bootstrap((self._default_organization(),)))
+            await self._apply_organization(self._default_organization(), is_silent=True)
             made.append(path)
         return made
 
@@ -168,7 +180,9 @@ class Bootstrapping:
             fields["policy"] = pack_policy(_group(one) for one in spec.groups)
         if spec.name not in await leases.license_names(self._store, org):
             try:
-                await self._licenses.add(BOOTSTRAP, org, spec.name, fields, is_silent=is_silent)
+                await self._licenses.add(
+                    BOOTSTRAP, org, spec.name, fields, force=True, is_silent=is_silent
+                )
             except Problem:
                 # Another daemon, which fills the same store, may have been quicker.
                 if spec.name not in await leases.license_names(self._store, org):

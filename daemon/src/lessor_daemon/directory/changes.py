@@ -17,7 +17,7 @@ import msgpack
 from lessor_protocol.errors import Problem
 
 from lessor_daemon.store import changes as scripts
-from lessor_daemon.store.errors import RECOVERING, recovering, store_problems
+from lessor_daemon.store.errors import RECOVERING, Unconfirmed, recovering, store_problems
 from lessor_daemon.store.facts import Fact
 
 from .restrictions import facts_of_edits, facts_of_quota
@@ -152,7 +152,13 @@ class Changes:
             # Nothing to do, and yet something owed: the change before was done and not confirmed.
             entry = b"" if plan.is_empty else entry_of(actor, plan)
             mark = scripts.ChangeMark(version, os.urandom(8), entry, plan.says(org))
-            ending = await self._try(org, mark, plan)
+            try:
+                ending = await self._try(org, mark, plan)
+            except Problem as problem:
+                if isinstance(problem.__cause__, Unconfirmed):
+                    # Who repeats it may find it done, at another daemon, and be told so.
+                    await remember(self._memory, org, version + 1, mark.facts)
+                raise
             if ending is not None:
                 return plan.result, ending
         raise Problem("rate_limited", "too many change this organization at once", retry_after=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgpack
 from lessor_protocol.errors import Problem
 
+from lessor_daemon.side_by_side import for_each
 from lessor_daemon.store import directory as stored
 from lessor_daemon.store import facts as said
 from lessor_daemon.store import keys as key_names
@@ -45,7 +46,7 @@ from .restrictions import (
 from .users import WITHDRAWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from lessor_daemon.store.facts import Facts
     from lessor_daemon.store.registered import RegisteredUser
@@ -105,10 +106,22 @@ class Enforcement:
         everyone = [one for kind in (MEMBER, USER, KEY) for one in by_kind.get(kind, ())]
         if everyone:
             done |= await self._take_away(org, everyone)
-        for one in by_kind.get(OFFLINE, ()):
-            done |= await self._count_offline(org, one)
-        for one in by_kind.get(ENDING, ()):
-            await self._end(org, one)
+        done |= await self._each(org, by_kind.get(OFFLINE, ()), self._count_offline)
+        await self._each(org, by_kind.get(ENDING, ()), self._end)
+        return done
+
+    async def _each(
+        self, org: str, facts: Iterable[Fact], work: Callable[[str, Fact], Awaitable[set[str]]]
+    ) -> set[str]:
+        """Side by side: a server may confirm what is on its disk once a second, for all at once."""
+        by_name = {one.name: one for one in facts}
+        done: set[str] = set()
+
+        async def do(name: str) -> None:
+            done.update(await work(org, by_name[name]))
+
+        for error in (await for_each(by_name, do)).values():
+            raise error
         return done
 
     async def _limit(self, org: str, license: str, facts: list[Fact], known: Versions) -> set[str]:
@@ -261,7 +274,7 @@ class Enforcement:
         )
         return {one.name} if issued.status == offline.ISSUED else set()
 
-    async def _end(self, org: str, one: Fact) -> None:
+    async def _end(self, org: str, one: Fact) -> set[str]:
         """A session that was being ended; the mark also waits for one that is not back yet."""
         _, reason, text = msgpack.unpackb(one.value)
         lease_id = bytes.fromhex(Target.of(one.name).name)
@@ -278,6 +291,7 @@ class Enforcement:
                 entry=b"",
             ),
         )
+        return set()
 
     async def _clear(self, org: str, begin: Fact, known: Versions) -> set[str]:
         """What an organization has from before it was removed, or made anew for somebody else.

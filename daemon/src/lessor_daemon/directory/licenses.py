@@ -94,9 +94,13 @@ class Licenses:
         name: str,
         fields: Mapping[str, str | int | bytes],
         *,
+        force: bool = False,
         is_silent: bool = False,
     ) -> dict[str, object]:
-        """Add a license; ``fields`` must hold the seats. See ``Plan`` for ``is_silent``."""
+        """Add a license; ``fields`` must hold the seats. See ``Plan`` for ``is_silent``.
+
+        ``force`` also where leases that were put back hold more.
+        """
         wanted = DEFAULTS | dict(fields)
         wanted["ttl"] = fields.get("ttl") or min(int(wanted["ttl"]), self._ttl_range_ms[1])
         self._check(wanted)
@@ -108,7 +112,7 @@ class Licenses:
                 raise Problem("conflict", f"there is a license {name!r} already")
             if len(names) >= MOST_LICENSES:
                 raise Problem("conflict", f"an organization has at most {MOST_LICENSES} licenses")
-            quota = Quota(name, wanted, force=False)
+            quota = Quota(name, wanted, force=force)
             shown = shown_fields(wanted)
             return Plan(None, "license.add", name, None, shown, quota=quota, is_silent=is_silent)
 

@@ -85,6 +85,8 @@ class Memory:
         """How long to wait for others. Who has held it that long is not waited for again: a start
         asks for each organization."""
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        """One thread at a time: two that make its tables at once would find it locked."""
 
     def version(self, org: str) -> int:
         """Up to where the store was seen whole; 0 for not at all. Raises ``Unreadable``."""
@@ -186,7 +188,7 @@ class Memory:
         return answer
 
     def _use_once(self, use: Callable[[sqlite3.Connection], Answer], *, create: bool) -> Answer:
-        with self._opened(create=create) as db:
+        with self._turn, self._opened(create=create) as db:
             return use(db)
 
     def _inode(self) -> int:

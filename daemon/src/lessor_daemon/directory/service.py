@@ -159,13 +159,13 @@ class Directory:
         floating = [one.license for one in uses if one.kind == leases.FLOATING]
         return floating[0] if len(floating) == 1 else None
 
-    async def apply(self, bootstrap: Bootstrap) -> list[str]:
+    async def apply(self, bootstrap: Bootstrap, *, anew: bool = True) -> list[str]:
         """Make the store have what the file says. A changed value wins, nothing is removed.
 
         Answers the organizations that are still to be applied: the servers of some may be away.
-        Raises ``StoreUnavailable`` or ``Problem``; it may be called again.
+        Raises ``StoreUnavailable`` or ``Problem``. Called again, not ``anew``, it applies those.
         """
-        left_out = await self._bootstrapping.apply(bootstrap)
+        left_out = await self._bootstrapping.apply(bootstrap, anew=anew)
         self.authentication.forget()
         return left_out
 

@@ -65,9 +65,12 @@ class Upkeep:
             under_way = SideBySide(group, _log, "sweep_failed")
             while True:
                 await asyncio.sleep(SWEEP_EVERY_SECONDS)
+                # The servers of these may be there when the one that lists all is not.
+                orgs = await self._reassertion.organizations()
                 with contained(_log, "sweep_failed"):
-                    for org in await self.organizations():
-                        under_way.begin(org, self.sweep)
+                    orgs = await self.organizations()
+                for org in orgs:
+                    under_way.begin(org, self.sweep)
 
     async def organizations(self) -> list[str]:
         """Those that the store lists, and those that it forgot to list."""

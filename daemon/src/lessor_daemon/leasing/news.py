@@ -16,8 +16,8 @@ import structlog
 from lessor_protocol.errors import Problem
 from lessor_protocol.watch import WatchAnswer
 
-from lessor_daemon.containment import contained
 from lessor_daemon.directory.callers import RUN
+from lessor_daemon.side_by_side import SideBySide
 from lessor_daemon.store.news import MOST_AT_ONCE, news
 
 from .answers import UNKNOWN, notice_to_wire, why_lost
@@ -151,15 +151,19 @@ class News:
         return found
 
     async def _tell_carriers(self) -> None:
-        while True:
-            await self._has_to_tell.wait()
-            self._has_to_tell.clear()
-            heard, self._to_tell = self._to_tell, {}
-            for org, carriers in heard.items():
-                ids = list(carriers)
-                with contained(_log, "news_not_told", org):  # the next renewal tells
-                    for start in range(0, len(ids), MOST_AT_ONCE):
-                        await self._tell(org, ids[start : start + MOST_AT_ONCE], carriers)
+        async with asyncio.TaskGroup() as group:
+            under_way = SideBySide(group, _log, "news_not_told")  # the next renewal tells
+            while True:
+                await self._has_to_tell.wait()
+                self._has_to_tell.clear()
+                for org in self._to_tell:
+                    under_way.begin(org, self._tell_all)
+
+    async def _tell_all(self, org: str) -> None:
+        while carriers := self._to_tell.pop(org, None):  # also what is heard meanwhile
+            ids = list(carriers)
+            for start in range(0, len(ids), MOST_AT_ONCE):
+                await self._tell(org, ids[start : start + MOST_AT_ONCE], carriers)
 
     async def _tell(self, org: str, ids: list[bytes], carriers: dict[bytes, Carrier]) -> None:
         found = await self._news(org, ids)

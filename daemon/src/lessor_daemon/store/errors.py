@@ -32,6 +32,10 @@ class StoreUnavailable(Exception):
         self.told = told or reason
 
 
+class Unconfirmed(StoreUnavailable):
+    """It was done, and may be lost: neither a disk nor a replica is known to have it."""
+
+
 class NewerStore(DaemonError):
     """The data was written by a newer Lessor. Reading it wrongly could break the promise."""
 

@@ -27,7 +27,7 @@ from redis.exceptions import (
 from lessor_daemon import times
 
 from . import keys
-from .errors import NewerStore, StoreUnavailable
+from .errors import NewerStore, StoreUnavailable, Unconfirmed
 from .topology.topology import open_topology
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Store:
 
     def _not_confirmed(self, org: str, what: str) -> StoreUnavailable:
         self._unconfirmed.add(org)
-        return StoreUnavailable(f"it was done, but {what} and may be lost; do it again")
+        return Unconfirmed(f"it was done, but {what} and may be lost; do it again")
 
     async def _evaluate_durably(
         self, script: Script, key: str, args: list[bytes | str | int]
