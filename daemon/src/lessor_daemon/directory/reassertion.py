@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import msgpack
 import structlog
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from .changes import Changes, RunScript
     from .licenses import Licenses
     from .memory import Memory
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
 
 _log = structlog.get_logger(__name__)
 
@@ -76,11 +79,12 @@ class Reassertion:
         self._metrics = metrics
         self._wall_ms = wall_ms
         self._compared: dict[str, _Compared] = {}
+        self._turn = asyncio.Lock()
 
     async def organizations(self) -> list[str]:
         """Those that something is remembered of, and that were not removed."""
         try:
-            return await asyncio.to_thread(self._memory.organizations)
+            return await self._use(self._memory.organizations)
         except Unreadable as error:
             _log.warning("changes_not_remembered", reason=str(error))
             return []
@@ -92,7 +96,7 @@ class Reassertion:
         called again.
         """
         try:
-            known = await asyncio.to_thread(self._memory.version, org)
+            known = await self._use(self._memory.version, org)
             before = self._compared.get(org)
             is_anew = before is None or (before.epoch, before.replid) != (
                 reading.epoch,
@@ -106,11 +110,18 @@ class Reassertion:
             if version > known:
                 with store_problems():
                     learned = await said.since(self._store, org, known)
-                await asyncio.to_thread(self._memory.note, org, learned, seen=version)
+                await self._use(self._memory.note, org, learned, seen=version)
         except Unreadable as error:
             _log.warning("changes_not_remembered", org=org, reason=str(error))
             return
         self._compared[org] = _Compared(reading.epoch, reading.replid, version, waiting)
+
+    async def _use(
+        self, call: Callable[P, Answer], *arguments: P.args, **named: P.kwargs
+    ) -> Answer:
+        """A method of the memory, one at a time: while its file is locked, one thread waits."""
+        async with self._turn:
+            return await asyncio.to_thread(call, *arguments, **named)
 
     async def _compare(
         self, org: str, known: int, version: int, told: frozenset[str]
@@ -142,10 +153,10 @@ class Reassertion:
     async def _remembered(self, org: str) -> list[Fact]:
         """What is remembered and still matters."""
         now = self._wall_ms() / 1000
-        found = await asyncio.to_thread(self._memory.facts, org)
+        found = await self._use(self._memory.facts, org)
         over = {one.name for one in found if _is_over(one, now)}
         if over:
-            await asyncio.to_thread(self._memory.drop, org, over)
+            await self._use(self._memory.drop, org, over)
         return [one for one in found if one.name not in over]
 
 
