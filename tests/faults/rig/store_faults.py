@@ -52,16 +52,20 @@ class StoreFaults:
         return self._freeze_node(self._master(), step.seconds)
 
     def _signal_child(self, number: signal.Signals) -> str:
+        pid = self._child_pid()
+        if pid is None:
+            return "it was not there"
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return "it had gone"
+        return f"pid {pid}"
+
+    def _child_pid(self) -> int | None:
+        """Of the embedded store. Its daemon may just be away: then it is waited for."""
         daemon = self._site.daemons[0]
         with daemon.lock:
-            pid = daemon.process.store_pid()
-            if pid is None:
-                return "it was not there"
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                return "it had gone"
-        return f"pid {pid}"
+            return daemon.process.store_pid()
 
     def _kill_node(self, node: Node, seconds: float, *, forget: bool = False) -> str:
         with self._site.store_lock:
@@ -164,7 +168,7 @@ class StoreFaults:
         site = self._site
         with site.store_lock:
             node = site.nodes[0] if site.nodes else None
-            pid = site.daemons[0].process.store_pid() if node is None else node.pid
+            pid = self._child_pid() if node is None else node.pid
             if pid is None:
                 return "it was not there"
             try:
